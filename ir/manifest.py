@@ -1,0 +1,207 @@
+"""The manifest: the contract between compiler and runtime, one JSON file at the root of a build.
+
+Standard library only, and Python 3.9: the device reads it with this module. `schema()` is its JSON
+Schema; every path in it is relative to the manifest's own folder.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from edgecut.ir import files, typed
+from edgecut.ir.errors import ModelError
+
+FILE_NAME = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as it is fed to, sent by, or got from a model."""
+
+    name: str
+    dtype: str
+    """NumPy name: float32, uint8, int8, ..."""
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A tensor that leaves the device, in the layout and type in which the edge kernel produces it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    perm: tuple[int, ...] = ()
+    """``sent = transpose(tensor of the model, perm)``; empty where the layouts agree."""
+    labels: tuple[str, ...] = ()
+    """Privacy labels of what it was derived from."""
+
+
+@dataclass(frozen=True)
+class CutRecord:
+    """One way to run the model: what the edge computes, what is sent, and what the cloud computes."""
+
+    name: str
+    signature: Optional[str]
+    """Signature of the edge model, or null where the edge computes nothing."""
+    cloud_model: Optional[str]
+    """Model name for the Open Inference Protocol, or null where the cloud computes nothing."""
+    sends: tuple[Sent, ...]
+    edge_outputs: tuple[str, ...]
+    """Model outputs that the edge computes; the others are the cloud model's outputs."""
+    edge_s: float
+    cloud_s: float
+    up_bytes: int
+    down_bytes: int
+    latency_s: float
+    """Predicted end-to-end seconds on the manifest's network."""
+    min_mbps: float = 0.0
+    """Best cut from this uplink bandwidth ..."""
+    max_mbps: Optional[float] = None
+    """... up to this one (null: no upper end; both 0: best nowhere, kept as a fallback)."""
+
+
+@dataclass(frozen=True)
+class BaselineRecord:
+    """What not splitting would take, for comparison; a null latency is impossible for the reason given."""
+
+    name: str
+    latency_s: Optional[float]
+    up_bytes: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """The network that the plan was made for."""
+
+    name: str
+    up_mbps: float
+    down_mbps: float
+    rtt_s: float
+
+
+@dataclass(frozen=True)
+class TargetRecord:
+    """A device or server, and whether the costs on it were measured or predicted."""
+
+    name: str
+    costs: str
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """The user's model."""
+
+    file: str
+    sha256: str
+    frontend: str
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One pass of the build, and what it reported."""
+
+    text: str
+    metrics: dict[str, Union[float, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of the build."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that a runtime needs to execute and re-adapt the cut."""
+
+    schema_version: int
+    edgecut_version: str
+    model: str
+    source: SourceRecord
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    edge_model: Optional[str]
+    """Path of the TFLite file, or null where the plan is cloud-only."""
+    edge: TargetRecord
+    cloud: TargetRecord
+    network: NetworkRecord
+    objective: str
+    cuts: tuple[CutRecord, ...]
+    """Best first at the manifest's network."""
+    baselines: tuple[BaselineRecord, ...]
+    steps: tuple[StepRecord, ...]
+    files: tuple[FileRecord, ...]
+    quantization: str = "none"
+
+    def cut(self, name: str) -> CutRecord:
+        """The cut of this name.
+
+        Raises:
+            ModelError: The build does not hold it.
+        """
+        for record in self.cuts:
+            if record.name == name:
+                return record
+        have = ", ".join(c.name for c in self.cuts)
+        raise ModelError(f"no cut named {name!r} in this build", hint=f"it holds: {have}")
+
+
+def read(path: Path, *, verify: bool = True) -> Manifest:
+    """Read a manifest (or the one in a build folder) and check the hash of every file it lists.
+
+    Raises:
+        ModelError: It is absent, does not parse, is of another version, or a file differs.
+    """
+    path = path / FILE_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise ModelError("no such file", where=str(path), hint="edgecut build makes it")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = data.get("schema_version") if isinstance(data, dict) else None
+        if found != SCHEMA_VERSION:
+            raise ValueError(f"schema_version is {found}, this edgecut reads {SCHEMA_VERSION}")
+        manifest: Manifest = typed.decode(Manifest, data)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ModelError(f"is no valid manifest: {error}", where=str(path)) from error
+    if verify:
+        verify_files(manifest, path.parent)
+    return manifest
+
+
+def verify_files(manifest: Manifest, root: Path) -> None:
+    """Compare every file of the build with its recorded hash.
+
+    Raises:
+        ModelError: A file is absent, outside the folder, or differs.
+    """
+    for record in manifest.files:
+        path = root / record.path
+        if Path(record.path).is_absolute() or ".." in Path(record.path).parts:
+            raise ModelError("points outside the build", where=record.path)
+        if not path.is_file():
+            raise ModelError("is listed in the manifest but absent", where=str(path), hint="build again")
+        if path.stat().st_size != record.bytes or files.sha256(path) != record.sha256:
+            raise ModelError("differs from its hash in the manifest", where=str(path), hint="build again")
+
+
+def write(manifest: Manifest, path: Path) -> None:
+    """Write a manifest, whole or not at all.
+
+    Raises:
+        TargetError: The disk is full or the place cannot be written.
+    """
+    files.write(path, (typed.dumps(manifest, indent=2) + "\n").encode())
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the manifest."""
+    return {"title": "edgecut manifest", **typed.schema(Manifest)}

@@ -1,0 +1,117 @@
+"""Runs passes in order, with listeners between them and a cache beneath them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from edgecut.ir import annotations, files, store
+from edgecut.ir.annotations import History, Step
+from edgecut.ir.errors import EdgecutError
+from edgecut.ir.program import Program, history
+from edgecut.passes import text
+from edgecut.passes.base import Context, Pass
+
+# The tools whose version may change what a pass makes of the same input.
+TOOLS = ("edgecut", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "ai-edge-litert", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a listener is told after each pass."""
+
+    index: int
+    item: Pass
+    before: str | None
+    """Fingerprint of the program that went in; None unless a listener asks for it."""
+    program: Program
+    seconds: float
+    cached: bool
+
+
+Listener = Callable[[Event], None]
+
+
+def run(
+    passes: Sequence[Pass],
+    program: Program,
+    context: Context,
+    listeners: Sequence[Listener] = (),
+    *,
+    use_cache: bool = True,
+) -> Program:
+    """Run the passes one after the other.
+
+    Args:
+        passes: What to run.
+        program: What to begin with; it is not changed.
+        context: Handed to every pass.
+        listeners: Told after each pass (timing, verifying and dumping are listeners).
+        use_cache: Take results of cacheable passes from the store where nothing has changed.
+
+    Raises:
+        EdgecutError: A pass failed; ``error.pass_text`` is its pipeline text.
+    """
+    import time
+
+    current = program.copy()
+    for index, item in enumerate(passes):
+        start = time.perf_counter()
+        try:
+            current, cached, before = _run_one(item, current, context, use_cache=use_cache)
+            seconds = time.perf_counter() - start
+            for listener in listeners:
+                listener(Event(index, item, before, current, seconds, cached))
+        except EdgecutError as error:
+            error.add_note(f"in pass {item.name}")
+            raise
+    return current
+
+
+def cache_key(item: Pass, fingerprint: str) -> str:
+    """SHA-256 over all that the result of a pass depends on."""
+    parts = [fingerprint, text.unparse(item), str(item.version), platform.machine(), platform.node()]
+    parts += [f"{tool}={version(tool)}" for tool in TOOLS]
+    parts += [_content(Path(getattr(item, f.name))) for f in _file_fields(item)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _run_one(
+    item: Pass, program: Program, context: Context, *, use_cache: bool
+) -> tuple[Program, bool, str | None]:
+    item.check_before(program)
+    before = program.fingerprint() if item.cacheable and use_cache else None
+    key = cache_key(item, before) if before else None
+    found = store.get(key) if key else None
+    if found is not None:
+        return found, True, before
+    context.metrics = {}
+    result = item.run(program, context)
+    steps = (*history(result).steps, Step(text.unparse(item), item.version, dict(context.metrics)))
+    annotations.put(result.model, replace(history(result), steps=steps))
+    item.check_after(result)
+    if key:
+        store.put_quietly(result, key)
+    return result, False, before
+
+
+def _file_fields(item: Pass) -> list[dataclasses.Field[object]]:
+    fields = [f for f in dataclasses.fields(item) if f.metadata.get("file")]
+    return [f for f in fields if getattr(item, f.name) is not None]
+
+
+def _content(path: Path) -> str:
+    if path.is_file():
+        return files.sha256(path)
+    if path.is_dir():
+        inner = sorted(p for p in path.rglob("*") if p.is_file())
+        return "\n".join(f"{p.relative_to(path)}={files.sha256(p)}" for p in inner)
+    return "absent"
+
+
+__all__ = ["Event", "History", "Listener", "cache_key", "run"]
