@@ -25,7 +25,9 @@ class Annotated(Protocol):
     """An `onnx_ir` model, node or value."""
 
     @property
-    def metadata_props(self) -> dict[str, str]: ...
+    def metadata_props(self) -> dict[str, str]:
+        """ONNX's own string properties."""
+        ...
 
 
 @dataclass(frozen=True)

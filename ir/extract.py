@@ -5,8 +5,6 @@ them: constants, shape arithmetic on constants, and the DequantizeLinear of a qu
 quantized tensor therefore crosses as its integers, never as the float that comes after.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import onnx_ir as oir

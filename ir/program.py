@@ -1,13 +1,13 @@
 """`Program`: one ONNX model with its annotations, loaded from and saved to a plain ``.onnx`` file."""
 
-from __future__ import annotations
-
 import hashlib
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnx
@@ -38,12 +38,14 @@ class Program:
         model.metadata_props.setdefault(SCHEMA_KEY, SCHEMA)
 
     @classmethod
-    def empty(cls) -> Program:
+    def empty(cls) -> Self:
         """A program without any node: what a pipeline starts with."""
-        return cls(oir.Model(oir.Graph([], [], nodes=[], name="empty", opset_imports={"": 17}), ir_version=10))
+        return cls(
+            oir.Model(oir.Graph([], [], nodes=[], name="empty", opset_imports={"": 17}), ir_version=10)
+        )
 
     @classmethod
-    def from_proto(cls, proto: onnx.ModelProto) -> Program:
+    def from_proto(cls, proto: onnx.ModelProto) -> Self:
         """Wrap a ``ModelProto``; unnamed nodes get unique names.
 
         Raises:
@@ -55,7 +57,7 @@ class Program:
         return program
 
     @classmethod
-    def load(cls, path: Path) -> Program:
+    def load(cls, path: Path) -> Self:
         """Read an ``.onnx`` file; external data stays on disk until it is used.
 
         Raises:
@@ -115,7 +117,9 @@ class Program:
             import difflib
 
             close = difflib.get_close_matches(name, values, n=1, cutoff=0.0)
-            raise ModelError(f"no tensor named {name!r}", hint=f"did you mean {close[0]!r}?" if close else None)
+            raise ModelError(
+                f"no tensor named {name!r}", hint=f"did you mean {close[0]!r}?" if close else None
+            )
         return values[name]
 
     def proto(self) -> onnx.ModelProto:
@@ -132,11 +136,14 @@ class Program:
         """
         if self.weight_bytes() > EXTERNAL_DATA_THRESHOLD:
             raise ModelError("is over 2 GiB and does not fit one protobuf message", where=self.graph.name)
-        return self.proto().SerializeToString(deterministic=True)
+        data: bytes = self.proto().SerializeToString(deterministic=True)
+        return data
 
     def weight_bytes(self) -> int:
         """Bytes of all initializers."""
-        return sum(v.const_value.nbytes for v in self.graph.initializers.values() if v.const_value is not None)
+        return sum(
+            v.const_value.nbytes for v in self.graph.initializers.values() if v.const_value is not None
+        )
 
     def save(self, path: Path) -> None:
         """Write the model, whole or not at all; weights above 2 GiB go to ``<path>.data`` beside it.
@@ -153,9 +160,9 @@ class Program:
             os.replace(f"{staged}.data", f"{path}.data")
             os.replace(staged, path)
 
-    def copy(self) -> Program:
+    def copy(self) -> Self:
         """An independent copy; weights, which passes replace and never write to, are shared."""
-        return Program(self.model.clone())
+        return type(self)(self.model.clone())
 
     def fingerprint(self) -> str:
         """SHA-256 of the whole program: graph, weights and annotations."""
@@ -210,7 +217,7 @@ def nbytes(value: oir.Value) -> int:
     shape = static_shape(value)
     if shape is None or value.dtype is None:
         raise ModelError("has no static shape", where=value.name, hint="give --shape for the inputs")
-    return int(np.prod(shape, dtype=np.int64)) * value.dtype.itemsize
+    return math.ceil(math.prod(shape) * value.dtype.itemsize)  # int4 takes half a byte
 
 
 def _dimension(dim: int | oir.SymbolicDim) -> int | str | None:

@@ -53,7 +53,9 @@ def reference(key: str) -> Program:
     """
     found = get(key)
     if found is None:
-        raise ModelError(f"the imported model {key[:12]} is not in {root()}", hint="import the original model again")
+        raise ModelError(
+            f"the imported model {key[:12]} is not in {root()}", hint="import the original model again"
+        )
     return found
 
 

@@ -34,7 +34,8 @@ def loads(cls: type[T], text: str) -> T:
     Raises:
         ValueError: The text is no JSON or does not fit ``cls``; the message names the place.
     """
-    return decode(cls, json.loads(text))
+    found: T = decode(cls, json.loads(text))
+    return found
 
 
 def encode(value: Any) -> Any:
@@ -80,7 +81,7 @@ def schema(cls: type) -> dict[str, Any]:
     return {**out, "$defs": dict(sorted(defs.items()))} if defs else out
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def hints(cls: type) -> dict[str, Any]:
     """Resolved type hints of a dataclass's fields, in order."""
     resolved = typing.get_type_hints(cls)

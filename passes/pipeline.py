@@ -1,7 +1,5 @@
 """Runs passes in order, with listeners between them and a cache beneath them."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import platform
