@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""The command line: parse, dispatch, print. What is printed is worked out in the rooms below."""

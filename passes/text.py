@@ -64,7 +64,7 @@ def bind(cls: type[Pass], options: dict[str, Raw]) -> Pass:
 def unparse(item: Pass) -> str:
     """The text that makes this pass; options at their default are left out."""
     set_fields = [f for f in dataclasses.fields(item) if getattr(item, f.name) != f.default]
-    body = ",".join(f"{f.name}={_print(getattr(item, f.name))}" for f in set_fields)
+    body = ",".join(f"{f.name}={print_value(getattr(item, f.name))}" for f in set_fields)
     return f"{item.name}{{{body}}}" if body else item.name
 
 
@@ -118,9 +118,10 @@ def _convert_scalar(hint: Any, raw: str, where: str) -> Any:
         raise UsageError(f"is {raw!r}", where=where, hint=kinds.get(hint, str(hint))) from error
 
 
-def _print(value: Any) -> str:
+def print_value(value: Any) -> str:
+    """The text of an option's value, as `parse` reads it."""
     if isinstance(value, tuple):
-        return "[" + ",".join(_print(v) for v in value) + "]"
+        return "[" + ",".join(print_value(v) for v in value) + "]"
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""The pass that writes the contract between compiler and runtime."""

@@ -1,0 +1,83 @@
+"""``edgecut build``: a trained model in, a deployable build directory out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecut.cli.options import (
+    Calibration,
+    Cloud,
+    Depfile,
+    Edge,
+    ImageInput,
+    ImageMean,
+    ImageScale,
+    ImageStd,
+    Json,
+    Model,
+    NoCache,
+    PrintIrAfter,
+    Scheme,
+    Shape,
+    TimePasses,
+    VerifyEach,
+)
+
+
+def build(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Build directory, replaced as a whole.")
+    ] = Path("build"),
+    edge: Edge = "local",
+    cloud: Cloud = "local",
+    network: Annotated[
+        str, typer.Option("--network", metavar="NETWORK", help="Network: a name, or a .toml file.")
+    ] = "wifi",
+    calibration: Calibration = None,
+    shape: Shape = None,
+    image: ImageInput = None,
+    mean: ImageMean = None,
+    std: ImageStd = None,
+    scale: ImageScale = 1.0,
+    quantize: Annotated[
+        Scheme, typer.Option(help="auto: the device's scheme where --calibration is given.")
+    ] = Scheme.auto,
+    prune: Annotated[float, typer.Option(min=0.0, max=0.95, help="Share of channels to remove.")] = 0.0,
+    objective: Annotated[str, typer.Option(help="What the cut minimizes.")] = "latency",
+    cut: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Force the cut: tensors joined by +, edge-only or cloud-only."),
+    ] = None,
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", "-p", metavar="TEXT", help="Run these passes instead.")
+    ] = None,
+    print_pipeline: Annotated[bool, typer.Option(help="Print the passes as text and stop.")] = False,
+    save_temps: Annotated[bool, typer.Option(help="Keep the program after each pass in DIR/ir.")] = False,
+    depfile: Depfile = None,
+    time_passes: TimePasses = False,
+    verify_each: VerifyEach = False,
+    print_ir_after: PrintIrAfter = None,
+    no_cache: NoCache = False,
+    json: Json = False,
+) -> None:
+    """Compile a model: profile, compress, cut, and emit both halves with their manifest."""
+    from edgecut.cli import session
+    from edgecut.passes import recipes
+
+    declared = session.image(image, mean, std, scale)
+    source = recipes.Source(model, tuple(shape or ()), declared, calibration)
+    if pipeline:
+        passes = recipes.parse(source, pipeline)
+    else:
+        options = recipes.BuildOptions(edge, cloud, network, objective, cut, str(quantize), prune)
+        passes = recipes.build(source, options)
+    if print_pipeline:
+        typer.echo(recipes.unparse(passes))
+        return
+    prints = tuple(print_ir_after or ())
+    flags = session.Flags(time_passes, verify_each, prints, depfile=depfile, no_cache=no_cache)
+    session.run_to_folder(passes, flags, output, as_json=json, keep_ir=save_temps)

@@ -1,0 +1,67 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    Path,
+    typer.Argument(help="ONNX, .pt2, .keras, .h5, SavedModel, or an edgecut IR file.", show_default=False),
+]
+Shape = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=1,3,224,224", help="Fix the shape of an input (repeatable)."),
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option("--calibration", metavar="DATA", help=".npz, .npy, or a folder of images."),
+]
+Edge = Annotated[str, typer.Option("--edge", metavar="TARGET", help="Device: a name, or a .toml file.")]
+Cloud = Annotated[str, typer.Option("--cloud", metavar="TARGET", help="Server: a name, or a .toml file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
+OutputFile = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="IR file to write (.onnx).", show_default=False)
+]
+TimePasses = Annotated[bool, typer.Option("--time-passes", help="Print the time of each pass on stderr.")]
+VerifyEach = Annotated[bool, typer.Option("--verify-each", help="Check the program after each pass.")]
+PrintIrAfter = Annotated[
+    list[str] | None,
+    typer.Option("--print-ir-after", metavar="PASS", help="Print the program after a pass, or after 'all'."),
+]
+SaveTemps = Annotated[
+    Path | None,
+    typer.Option("--save-temps", metavar="DIR", help="Keep the program after each pass in this folder."),
+]
+Depfile = Annotated[
+    Path | None,
+    typer.Option("--depfile", metavar="FILE", help="Write the files that were read, as a Make rule."),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Run every pass, even if nothing has changed.")]
+
+
+class Scheme(StrEnum):
+    """What ``--quantize`` accepts."""
+
+    auto = "auto"
+    none = "none"
+    int8 = "int8"
+
+
+ImageInput = Annotated[
+    str | None,
+    typer.Option("--image", metavar="INPUT", help="This input is an image: take raw uint8 NHWC pixels."),
+]
+ImageMean = Annotated[
+    str | None, typer.Option("--mean", metavar="M[,M,M]", help="Per channel, subtracted after --scale.")
+]
+ImageStd = Annotated[
+    str | None, typer.Option("--std", metavar="S[,S,S]", help="Per channel, divides what is left.")
+]
+ImageScale = Annotated[
+    float,
+    typer.Option("--scale", metavar="F", help="Multiplies the pixels first (0.00392157: 1/255)."),
+]

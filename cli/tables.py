@@ -1,0 +1,73 @@
+"""Tables for people, on stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgecut.ir.manifest import CutRecord, Manifest
+    from edgecut.ir.program import Program
+
+
+def console() -> Console:
+    """Stdout: as wide as the terminal, or 120 columns where there is none."""
+    import sys
+
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def build(made: Manifest, folder: Path) -> None:
+    """Print what a build holds: its cuts, and what not splitting would take."""
+    from rich.table import Table
+
+    from edgecut.ir.printer import seconds, size
+
+    out = console()
+    network = made.network
+    out.print(
+        f"[bold]{made.model}[/]  edge {made.edge.name} ({made.edge.costs}), cloud {made.cloud.name} "
+        f"({made.cloud.costs}), {network.name}: {network.up_mbps:g}/{network.down_mbps:g} Mbit/s, "
+        f"round trip {seconds(network.rtt_s)}, quantization {made.quantization}"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in (("", "left"), ("cut", "left"), ("latency", "right"), ("edge", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("cloud", "upload", "best between"):
+        table.add_column(name, justify="right")
+    for i, cut in enumerate(made.cuts):
+        mark = "=>" if i == 0 else ""
+        figures = (seconds(cut.latency_s), seconds(cut.edge_s), seconds(cut.cloud_s), size(cut.up_bytes))
+        table.add_row(mark, cut.name, *figures, _range(cut))
+    table.add_section()
+    for base in made.baselines:
+        latency = seconds(base.latency_s) if base.latency_s is not None else "-"
+        upload = size(base.up_bytes) if base.up_bytes else ""
+        table.add_row("", f"[dim]{base.name}[/]", latency, "", "", upload, base.reason)
+    out.print(table)
+    total = sum(f.bytes for f in made.files)
+    out.print(f"{folder}/: {len(made.files)} files, {size(total)}")
+
+
+def metrics(program: Program, name: str, *, as_json: bool) -> str:
+    """What a pass reported, as text."""
+    from edgecut.ir import typed
+    from edgecut.ir.program import history
+
+    last = next((s for s in reversed(history(program).steps) if s.text.split("{")[0] == name), None)
+    figures = last.metrics if last else {}
+    if as_json:
+        return typed.dumps(figures, indent=2)
+    width = max((len(k) for k in figures), default=0)
+    shown = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in figures.items()}
+    return "\n".join(f"{k.ljust(width)}  {v}" for k, v in shown.items())
+
+
+def _range(cut: CutRecord) -> str:
+    if cut.max_mbps is None:
+        return f"{cut.min_mbps:.3g} Mbit/s and up"
+    return f"{cut.min_mbps:.3g} and {cut.max_mbps:.3g} Mbit/s" if cut.max_mbps else "fallback"

@@ -1,0 +1,118 @@
+"""The pipelines behind the short commands, each written down as the passes it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecut.ir.errors import UsageError
+from edgecut.passes import registry, text
+from edgecut.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class Image:
+    """How the pixels of an image input are normalized: ``(pixel * scale - mean) / std`` per channel."""
+
+    input: str
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """The user's model, and what it takes to read it."""
+
+    model: Path
+    shape: tuple[str, ...] = ()
+    image: Image | None = None
+    calibration: Path | None = None
+
+    def front(self) -> list[Pass]:
+        """Import, preprocess, simplify: how every pipeline begins."""
+        importing = make("import", model=self.model, shape=self.shape)
+        simplify = make("simplify")
+        if self.image is None:
+            return [importing, simplify]
+        image = self.image
+        options = {"image": image.input, "mean": image.mean, "std": image.std, "scale": image.scale}
+        return [importing, make("preprocess", calibration=self.calibration, **options), simplify]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What ``edgecut build`` may be asked for."""
+
+    edge: str
+    cloud: str
+    network: str
+    objective: str = "latency"
+    cut: str | None = None
+    quantize: str = "auto"
+    prune: float = 0.0
+
+
+def build(source: Source, options: BuildOptions) -> list[Pass]:
+    """From a trained model to a build directory.
+
+    Raises:
+        UsageError: An option does not fit the others.
+    """
+    targets = {"edge": options.edge, "cloud": options.cloud}
+    chain = [*source.front(), make("profile", **targets)]
+    if options.prune:
+        chain.append(make("prune", ratio=options.prune, calibration=source.calibration))
+    scheme = _scheme(source, options)
+    if scheme != "none":
+        chain.append(make("quantize", scheme=scheme, calibration=source.calibration))
+    if len(chain) > len(source.front()) + 1:
+        # What prune and quantize changed has other costs; what they left alone is not measured again.
+        chain.append(make("profile", **targets))
+    cut = {"network": options.network, "objective": options.objective, "cut": options.cut}
+    return [*chain, make("partition", **cut), *emit()]
+
+
+def emit() -> list[Pass]:
+    """From a partitioned program to a build directory."""
+    return [make("emit-tflite"), make("emit-onnx"), make("manifest")]
+
+
+def parse(source: Source, pipeline: str) -> list[Pass]:
+    """The user's own pipeline; a model is imported first unless the text does it.
+
+    Raises:
+        UsageError: The text is wrong.
+    """
+    passes = registry.pipeline(pipeline)
+    return passes if passes[0].name == "import" else [*source.front()[:1], *passes]
+
+
+def make(name: str, **options: Any) -> Pass:
+    """A pass from typed options."""
+    return registry.load(name)(**options)
+
+
+def bind(name: str, options: dict[str, text.Raw]) -> Pass:
+    """A pass from options as text.
+
+    Raises:
+        UsageError: An option is unknown, missing, or of the wrong type.
+    """
+    return text.bind(registry.load(name), options)
+
+
+def unparse(passes: Sequence[Pass]) -> str:
+    """The pipeline text of these passes."""
+    return ",".join(text.unparse(item) for item in passes)
+
+
+def _scheme(source: Source, options: BuildOptions) -> str:
+    """``auto`` is the device's own scheme where there is data to calibrate it with."""
+    from edgecut.targets.spec import load_device
+
+    if options.quantize == "auto":
+        return load_device(options.edge).quantization if source.calibration else "none"
+    if options.quantize != "none" and source.calibration is None:
+        raise UsageError("--quantize needs --calibration", hint=".npz, .npy, or a folder of images")
+    return options.quantize
