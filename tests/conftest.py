@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+
+from edgecut.ir.program import Program
+
+RunOnnx = Callable[[Program, dict[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]
 
 ROOT = Path(__file__).resolve().parent.parent
 ZOO = ROOT.parent / "shared" / "zoo"
@@ -28,3 +36,46 @@ def zoo() -> Path:
 def _own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests away from the user's store."""
     monkeypatch.setenv("EDGECUT_CACHE", str(tmp_path_factory.getbasetemp() / "store"))
+
+
+@pytest.fixture
+def residual() -> Program:
+    """A small residual network, float32 [1,2,6,6] to [1,3], made of the operators that CNNs are made of."""
+    rng = np.random.default_rng(0)
+
+    def weight(name: str, *shape: int) -> onnx.TensorProto:
+        return onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32) / 3, name)
+
+    node = onnx.helper.make_node
+    nodes = [
+        node("Conv", ["x", "w1", "b1"], ["c1"], "conv1", pads=[1, 1, 1, 1]),
+        node("Relu", ["c1"], ["r1"], "relu1"),
+        node("Conv", ["r1", "w2", "b2"], ["c2"], "conv2", pads=[1, 1, 1, 1]),
+        node("Add", ["c2", "r1"], ["a"], "add"),
+        node("Relu", ["a"], ["r2"], "relu2"),
+        node("GlobalAveragePool", ["r2"], ["g"], "pool"),
+        node("Flatten", ["g"], ["f"], "flatten"),
+        node("Gemm", ["f", "w3", "b3"], ["y"], "fc", transB=1),
+    ]
+    weights = [weight("w1", 4, 2, 3, 3), weight("b1", 4), weight("w2", 4, 4, 3, 3), weight("b2", 4)]
+    weights += [weight("w3", 3, 4), weight("b3", 3)]
+    floats = onnx.TensorProto.FLOAT
+    x = onnx.helper.make_tensor_value_info("x", floats, [1, 2, 6, 6])
+    y = onnx.helper.make_tensor_value_info("y", floats, [1, 3])
+    graph = onnx.helper.make_graph(nodes, "residual", [x], [y], weights)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10)
+    return Program.from_proto(onnx.shape_inference.infer_shapes(model))
+
+
+@pytest.fixture(scope="session")
+def run_onnx() -> RunOnnx:
+    """Runs a program in ONNX Runtime: the numerical reference of every test."""
+
+    def run(program: Program, feeds: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(program.bytes(), providers=["CPUExecutionProvider"])
+        names = [spec.name for spec in program.outputs]
+        return dict(zip(names, session.run(names, feeds), strict=True))
+
+    return run
