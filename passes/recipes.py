@@ -112,7 +112,7 @@ def _scheme(source: Source, options: BuildOptions) -> str:
     from edgecut.targets.spec import load_device
 
     if options.quantize == "auto":
-        return load_device(options.edge).quantization if source.calibration else "none"
+        return load_device(options.edge).scheme if source.calibration else "none"
     if options.quantize != "none" and source.calibration is None:
         raise UsageError("--quantize needs --calibration", hint=".npz, .npy, or a folder of images")
     return options.quantize

@@ -13,7 +13,7 @@ from edgecut.ir.annotations import Cut
 from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
 
-Run = Callable[[Program, dict[str, np.ndarray]], dict[str, np.ndarray]]  # type: ignore[type-arg]
+Run = Callable[[Program, dict[str, np.ndarray]], dict[str, np.ndarray]]
 FEEDS = {"x": np.random.default_rng(1).normal(size=(1, 2, 6, 6)).astype(np.float32)}
 
 

@@ -104,7 +104,11 @@ def test_an_error_is_noted_with_its_pass(residual: Program) -> None:
 
 def test_listeners_time_print_and_save(residual: Program, tmp_path: Path) -> None:
     timing, out, passes = listeners.Timing(), io.StringIO(), [Rename("_a"), Rename("_b")]
-    told = [timing, listeners.PrintAfter(["rename"], out, passes), listeners.SaveTemps(tmp_path / "ir")]
+    told: list[pipeline.Listener] = [
+        timing,
+        listeners.PrintAfter(["rename"], out, passes),
+        listeners.SaveTemps(tmp_path / "ir"),
+    ]
     pipeline.run(passes, residual, Context(), told)
     assert timing.table().count("rename") == 2
     assert "residual_a " in out.getvalue()
