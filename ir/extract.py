@@ -5,7 +5,7 @@ them: constants, shape arithmetic on constants, and the DequantizeLinear of a qu
 quantized tensor therefore crosses as its integers, never as the float that comes after.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import onnx_ir as oir
 
@@ -17,19 +17,51 @@ from edgecut.ir.program import Program
 
 def is_constant(value: oir.Value | None) -> bool:
     """Whether a value is known at compile time (an initializer, or computed from initializers only)."""
-    if value is None or value.const_value is not None:
-        return True
-    node = value.producer()
-    if node is None:
-        return False
-    return all(is_constant(v) for v in node.inputs)
+    seen: set[oir.Value] = set()
+    stack = [value]
+    while stack:
+        found = stack.pop()
+        if found is None or found.const_value is not None or found in seen:
+            continue
+        seen.add(found)
+        node = found.producer()
+        if node is None:
+            return False
+        stack.extend(reads(node))
+    return True
 
 
 def is_duplicable(node: oir.Node) -> bool:
     """Whether a node is free and may be copied to both sides of a cut."""
     if node.op_type == "DequantizeLinear":
         return True
-    return all(is_constant(v) for v in node.inputs)
+    return all(is_constant(v) for v in reads(node))
+
+
+def duplicable_nodes(program: Program) -> set[oir.Node]:
+    """All duplicable nodes, found in one pass over the graph."""
+    found: set[oir.Node] = set()
+    known: set[oir.Value] = set()
+    for node in program.nodes:
+        constant = all(v is None or v.const_value is not None or v in known for v in reads(node))
+        if constant:
+            known.update(node.outputs)
+        if constant or node.op_type == "DequantizeLinear":
+            found.add(node)
+    return found
+
+
+def reads(node: oir.Node) -> Iterator[oir.Value | None]:
+    """The inputs of a node, and what the bodies of an If, Loop or Scan read from around them."""
+    yield from node.inputs
+    for attribute in node.attributes.values():
+        if attribute.type not in (oir.AttributeType.GRAPH, oir.AttributeType.GRAPHS):
+            continue
+        bodies = (
+            attribute.as_graphs() if attribute.type == oir.AttributeType.GRAPHS else [attribute.as_graph()]
+        )
+        for body in bodies:
+            yield from _captured(body)
 
 
 def ancestors(values: Iterable[oir.Value]) -> set[oir.Node]:
@@ -41,7 +73,7 @@ def ancestors(values: Iterable[oir.Value]) -> set[oir.Node]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        stack.extend(v.producer() for v in node.inputs if v is not None)
+        stack.extend(v.producer() for v in reads(node) if v is not None)
     return seen
 
 
@@ -55,22 +87,31 @@ def crossing(program: Program, edge: set[oir.Node]) -> Cut:
 
     Crossing tensors are in topological order (graph inputs first), outputs in the graph's order.
     """
-    cloud = [n for n in program.nodes if n not in edge and not is_duplicable(n)]
+    free = duplicable_nodes(program)
+    cloud = [n for n in program.nodes if n not in edge and n not in free]
     outputs = [v for v in program.graph.outputs if not _on_edge(v, edge)]
-    needed = _sources((v for n in cloud for v in n.inputs), outputs, edge)
+    needed = _sources((v for n in cloud for v in reads(n)), outputs, edge, free)
     order = {v: i for i, v in enumerate(program.values().values())}
     names = tuple(v.name or "" for v in sorted(needed, key=order.__getitem__))
+    if not names:
+        return Cut("edge-only", (), tuple(spec.name for spec in program.outputs))
     kept = tuple(v.name or "" for v in program.graph.outputs if _on_edge(v, edge))
     return Cut(cut_name(program, names, kept), names, kept)
 
 
 def cut_name(program: Program, names: Sequence[str], edge_outputs: Sequence[str]) -> str:
-    """``edge-only``, ``cloud-only``, or the crossing tensors joined by ``+``."""
+    """``edge-only``, ``cloud-only``, or what the edge has to compute, joined by ``+``.
+
+    That is the crossing tensors, then those graph outputs that are not computed on the way to them.
+    """
     if not names:
         return "edge-only"
     if not edge_outputs and set(names) <= {spec.name for spec in program.inputs}:
         return "cloud-only"
-    return "+".join(names)
+    values = program.values()
+    done = ancestors(values[name] for name in names)
+    more = [o for o in edge_outputs if o not in names and not _on_edge(values[o], done)]
+    return "+".join([*names, *more])
 
 
 def named_cut(program: Program, name: str) -> Cut:
@@ -93,7 +134,8 @@ def named_cut(program: Program, name: str) -> Cut:
     edge = ancestors(values[n] for n in wanted)
     found = crossing(program, edge)
     extra = [n for n in found.crossing if n not in wanted]
-    missing = [n for n in wanted if n not in found.crossing and values[n] not in inputs]
+    used = {*found.crossing, *found.edge_outputs}
+    missing = [n for n in wanted if n not in used and values[n] not in inputs]
     if extra or missing:
         what = f"{extra[0]!r} would cross too" if extra else f"{missing[0]!r} would not cross"
         raise UsageError(what, where=f"--cut {name}", hint="edgecut partition --list-cuts shows all")
@@ -139,7 +181,10 @@ def _on_edge(value: oir.Value, edge: set[oir.Node]) -> bool:
 
 
 def _sources(
-    inputs: Iterable[oir.Value | None], outputs: Iterable[oir.Value], edge: set[oir.Node]
+    inputs: Iterable[oir.Value | None],
+    outputs: Iterable[oir.Value],
+    edge: set[oir.Node],
+    free: set[oir.Node],
 ) -> set[oir.Value]:
     """Edge-side values that these inputs and outputs are read from, through duplicable nodes."""
     found: set[oir.Value] = set()
@@ -147,12 +192,22 @@ def _sources(
     stack = [v for v in (*inputs, *outputs) if v is not None]
     while stack:
         value = stack.pop()
-        if value in seen or is_constant(value):
+        if value in seen or value.const_value is not None:
             continue
         seen.add(value)
         node = value.producer()
-        if node is not None and is_duplicable(node):
-            stack.extend(v for v in node.inputs if v is not None)
+        if node is not None and node in free:
+            stack.extend(v for v in reads(node) if v is not None)
         elif node is None or node in edge:
             found.add(value)
     return found
+
+
+def _captured(body: oir.Graph) -> Iterator[oir.Value]:
+    inner = list(oir.traversal.RecursiveGraphIterator(body))
+    graphs = {body, *(node.graph for node in inner)}
+    own: set[oir.Value] = {v for node in inner for v in node.outputs}
+    for graph in graphs:
+        own.update((*graph.inputs, *graph.initializers.values()) if graph else ())
+    used = (*(v for node in inner for v in node.inputs), *body.outputs)
+    yield from (v for v in dict.fromkeys(used) if v is not None and v not in own)
