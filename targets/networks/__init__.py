@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""Links between device and server, one TOML file each: rates, round trip, price and radio power."""

@@ -1,0 +1,208 @@
+"""How much work a node or a group of nodes is: multiply-accumulates, bytes moved, bytes of weights.
+
+Everything is counted from shapes and types alone. Quantized tensors count as the integers that the
+kernels read and write, not as the floats between DequantizeLinear and QuantizeLinear.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as oir
+
+from edgecut.ir.extract import is_constant
+from edgecut.ir.program import static_shape
+
+Kind = Literal[
+    "conv", "pointwise", "depthwise", "dense", "matmul", "recurrent",
+    "pool", "reduce", "norm", "elementwise", "transcendental", "layout", "resize", "quantize", "other",
+]  # fmt: skip
+Precision = Literal["float32", "int8"]
+
+_KINDS: dict[Kind, str] = {
+    "recurrent": "LSTM GRU RNN",
+    "pool": "MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool",
+    "reduce": """ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare
+        ArgMax ArgMin TopK CumSum""",
+    "norm": """BatchNormalization InstanceNormalization LayerNormalization GroupNormalization LRN
+        LpNormalization RMSNormalization""",
+    "elementwise": """Add Sub Mul Div Neg Abs Max Min Sum Mean Relu LeakyRelu PRelu Clip HardSigmoid
+        HardSwish Sqrt Reciprocal Floor Ceil Round Where Equal Greater Less GreaterOrEqual LessOrEqual
+        And Or Not Sign Cast""",
+    "transcendental": """Sigmoid Tanh Exp Log Erf Gelu Softmax LogSoftmax Softplus Elu Selu Mish Pow Sin
+        Cos Swish""",
+    "layout": """Transpose Reshape Flatten Squeeze Unsqueeze Concat Slice Split Pad Gather GatherElements
+        GatherND Expand Tile DepthToSpace SpaceToDepth Identity Dropout ScatterND ScatterElements""",
+    "resize": "Resize Upsample GridSample",
+    "quantize": "QuantizeLinear DynamicQuantizeLinear",
+}
+_KIND_OF = {op: kind for kind, names in _KINDS.items() for op in names.split()}
+_VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a fusion group has to do for one inference."""
+
+    kind: Kind
+    """Kind of the node that dominates."""
+    precision: Precision
+    macs: int
+    bytes: int
+    """Read and written from outside the group: activations and weights."""
+    weight_bytes: int
+
+
+def group(nodes: Sequence[oir.Node]) -> Work:
+    """The work of nodes that run as one kernel: what passes between them moves no bytes.
+
+    Args:
+        nodes: At least one node, in topological order, without duplicable ones.
+    """
+    main = max(nodes, key=_weight)
+    inside = set(nodes)
+    read = {_stored(v): None for n in nodes for v in n.inputs if v is not None}
+    outer = [v for v in read if v.producer() not in inside and not is_constant(v)]
+    weights = weight_bytes(nodes)
+    moved = 0 if _is_view(nodes) else sum(map(_nbytes, (*outer, *_written(nodes, inside))))
+    return Work(kind(main), precision(main), sum(map(macs, nodes)), moved + weights, weights)
+
+
+def kind(node: oir.Node) -> Kind:
+    """The kind of an operator, as performance goes."""
+    if node.op_type in ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv"):
+        return _convolution(node)
+    if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "Einsum"):
+        return "dense" if any(is_constant(v) for v in node.inputs[:2]) else "matmul"
+    return _KIND_OF.get(node.op_type, "other")
+
+
+def precision(node: oir.Node) -> Precision:
+    """``int8`` where a kernel computes on integers: its first input is dequantized, its result quantized."""
+    data = node.inputs[0] if node.inputs else None
+    producer = data.producer() if data is not None else None
+    integer = producer is not None and producer.op_type == "DequantizeLinear"
+    return "int8" if integer and _quantized(node) else "float32"
+
+
+def macs(node: oir.Node) -> int:
+    """Multiply-accumulates of convolutions, matrix products and recurrent layers; 0 for all others."""
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return _conv_macs(node)
+    if node.op_type in ("Gemm", "MatMul"):
+        left = _shape(node.inputs[0])
+        inner = left[0 if _int(node, "transA", 0) else -1] if left else 0
+        return _elements(node.outputs[0]) * inner
+    if node.op_type == "Einsum":
+        return _einsum_macs(node)
+    if node.op_type in _GATES:
+        return _recurrent_macs(node)
+    return 0
+
+
+def weight_bytes(nodes: Iterable[oir.Node]) -> int:
+    """Bytes of the initializers that nodes read, each counted once, as they are stored."""
+    found: set[oir.Value] = set()
+    stack = [v for n in nodes for v in n.inputs if v is not None and is_constant(v)]
+    while stack:
+        value = stack.pop()
+        producer = value.producer()
+        if value in found or (producer is None and value.const_value is None):
+            continue
+        if producer is None or value.const_value is not None:
+            found.add(value)
+            continue
+        stack.extend(v for v in producer.inputs if v is not None)
+    return sum(_nbytes(v) for v in found)
+
+
+def _weight(node: oir.Node) -> tuple[int, int]:
+    """Order of nodes by how much they dominate a group; quantizing is never what a group is about."""
+    size = sum(map(_elements, node.outputs))
+    return macs(node), 0 if node.op_type in ("QuantizeLinear", "Relu", "Clip") else 1 + size
+
+
+def _convolution(node: oir.Node) -> Kind:
+    weight = _shape(node.inputs[1])
+    groups = _int(node, "group", 1)
+    if groups > 1 and groups == (weight[0] if weight else 0):
+        return "depthwise"
+    if groups == 1 and weight and math.prod(weight[2:]) == 1:
+        return "pointwise"
+    return "conv"
+
+
+def _conv_macs(node: oir.Node) -> int:
+    weight = _shape(node.inputs[1])
+    if not weight:
+        return 0
+    # weight is [M, C/group, k...] for Conv, over outputs; [C, M/group, k...] for ConvTranspose, over inputs.
+    over = node.outputs[0] if node.op_type == "Conv" else node.inputs[0]
+    return _elements(over) * math.prod(weight[1:])
+
+
+def _recurrent_macs(node: oir.Node) -> int:
+    data, weight, recurrence = (_shape(v) for v in node.inputs[:3])
+    if not (data and weight and recurrence):
+        return 0
+    steps = data[0] * data[1]
+    return steps * (math.prod(weight) + math.prod(recurrence))
+
+
+def _einsum_macs(node: oir.Node) -> int:
+    terms = node.attributes["equation"].as_string().replace(" ", "").split("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    for term, value in zip(terms, node.inputs, strict=False):
+        sizes.update(zip(term, _shape(value) or (), strict=False))
+    return math.prod(sizes.values()) if sizes else 0
+
+
+def _is_view(nodes: Sequence[oir.Node]) -> bool:
+    return all(n.op_type in _VIEWS for n in nodes)
+
+
+def _quantized(node: oir.Node) -> bool:
+    """Whether every use of the result, through activations, is a QuantizeLinear."""
+    users = [user for v in node.outputs for user, _ in v.uses()]
+    fused = ("Relu", "Clip")
+    return bool(users) and all(
+        u.op_type == "QuantizeLinear" or (u.op_type in fused and _quantized(u)) for u in users
+    )
+
+
+def _stored(value: oir.Value) -> oir.Value:
+    """The value that is in memory: a dequantized tensor is there as its integers."""
+    node = value.producer()
+    if node is not None and node.op_type == "DequantizeLinear" and node.inputs[0] is not None:
+        return node.inputs[0]
+    return value
+
+
+def _written(nodes: Sequence[oir.Node], inside: set[oir.Node]) -> list[oir.Value]:
+    outputs = [v for n in nodes for v in n.outputs]
+    return [v for v in outputs if v.is_graph_output() or any(u not in inside for u, _ in v.uses())]
+
+
+def _shape(value: oir.Value | None) -> tuple[int, ...] | None:
+    return None if value is None else static_shape(value)
+
+
+def _elements(value: oir.Value | None) -> int:
+    shape = _shape(value)
+    return 0 if shape is None else math.prod(shape)
+
+
+def _nbytes(value: oir.Value) -> int:
+    """Bytes of a value; 0 where its shape is only known at run time."""
+    if value.dtype is None and value.const_value is not None:
+        return value.const_value.nbytes
+    return math.ceil(_elements(value) * value.dtype.itemsize) if value.dtype is not None else 0
+
+
+def _int(node: oir.Node, name: str, default: int) -> int:
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_int()
