@@ -153,6 +153,7 @@ def subgraph(program: Program, inputs: Sequence[str], outputs: Sequence[str], na
     except ValueError as error:
         raise ModelError(f"cannot be computed from {', '.join(inputs)}", where="+".join(outputs)) from error
     graph.name = name
+    _order_initializers(graph, program.graph)
     functions = [f.clone() for f in program.model.functions.values()]
     model = oir.Model(graph, ir_version=program.model.ir_version, functions=functions)
     annotations.copy(program.model, model)
@@ -171,6 +172,16 @@ def split(program: Program, cut: Cut) -> tuple[Program | None, Program | None]:
     edge = subgraph(program, edge_inputs, list(dict.fromkeys(made)), f"{name}_edge") if made else None
     cloud = subgraph(program, cut.crossing, rest, f"{name}_cloud") if rest else None
     return edge, cloud
+
+
+def _order_initializers(graph: oir.Graph, like: oir.Graph) -> None:
+    """Put initializers into the order of another graph: `extract` collects them in a set."""
+    found = dict(graph.initializers)
+    graph.initializers.clear()
+    for name in like.initializers:
+        if name in found:
+            graph.initializers[name] = found.pop(name)
+    graph.initializers.update(found)
 
 
 def _on_edge(value: oir.Value, edge: set[oir.Node]) -> bool:
