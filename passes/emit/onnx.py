@@ -1,0 +1,71 @@
+"""Writes the cloud half of every cut of the plan, as a Triton model repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from edgecut.ir import annotations as notes
+from edgecut.ir import files
+from edgecut.ir.annotations import Artifact, Artifacts, Plan, Wire
+from edgecut.ir.errors import ModelError
+from edgecut.ir.program import Program
+from edgecut.passes.base import Context, Pass
+from edgecut.targets import onnx as target
+
+FOLDER = "cloud"
+
+
+@dataclass(frozen=True)
+class EmitOnnx(Pass):
+    """Writes ``cloud/<model>_cut<k>/`` for each cut that leaves the cloud something to do."""
+
+    name: ClassVar[str] = "emit-onnx"
+
+    def check_before(self, program: Program) -> None:
+        """The cuts must have been chosen.
+
+        Raises:
+            ModelError: There is no plan.
+        """
+        notes.require(program.model, Plan, "run the pass partition first")
+
+    def run(self, program: Program, context: Context) -> Program:
+        """Write the repository below ``context.output`` and record its files.
+
+        Raises:
+            ModelError: A cut's cloud half cannot be made, or ONNX Runtime does not load it.
+            TargetError: The disk is full or the place cannot be written.
+        """
+        plan = notes.require(program.model, Plan, "run the pass partition first")
+        wire = {name: form for name, v in program.values().items() if (form := notes.get(v, Wire))}
+        emitted = target.emit(program, [figures.cut for figures in plan.cuts], wire)
+        folder = context.output / FOLDER
+        written = emitted.write(folder)
+        for model in emitted.models:
+            _check_loads(folder / model.name / target.VERSION / "model.onnx", model.cut)
+        found = [_artifact(context.output, folder / path) for path in written]
+        before = notes.get(program.model, Artifacts) or Artifacts()
+        kept = [a for a in before.files if a.path not in {new.path for new in found}]
+        notes.put(program.model, replace(before, files=(*kept, *found)))
+        context.metrics["models"] = float(len(emitted.models))
+        context.metrics["weight_bytes"] = float(emitted.weights.size)
+        return program
+
+
+def _artifact(root: Path, path: Path) -> Artifact:
+    return Artifact(path.relative_to(root).as_posix(), files.sha256(path), path.stat().st_size)
+
+
+def _check_loads(path: Path, cut: str) -> None:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own classes derive from Exception and RuntimeError, by kind
+        raise ModelError(f"ONNX Runtime does not load its cloud half: {error}", where=f"cut {cut}") from error

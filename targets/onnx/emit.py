@@ -1,0 +1,146 @@
+"""Emits the cloud halves of a program's cuts as one model repository.
+
+The weights of all cuts are stored once, as ``weights.bin``. ONNX Runtime (since 1.24), like ONNX's own
+loader, refuses external data outside of a model's folder, be it by ``..`` or through a symbolic link.
+So each version folder holds a hard link to the one file: ONNX Runtime, Triton and TensorRT read it as an
+ordinary file, ``tar`` and ``rsync -H`` keep it one file, and ``cp -r``, ``scp`` and ``zip`` turn it into
+ordinary copies, which work too. (ONNX's Python loader refuses files of several links: load such a copy.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import onnx_ir as oir
+
+from edgecut.ir import annotations as notes
+from edgecut.ir import files
+from edgecut.ir.annotations import Cut, Wire
+from edgecut.ir.errors import ModelError
+from edgecut.ir.extract import split
+from edgecut.ir.program import Program
+from edgecut.targets.onnx import triton
+from edgecut.targets.onnx.boundary import take_wire_inputs
+from edgecut.targets.onnx.naming import cloud_model_name, model_name
+from edgecut.targets.onnx.weights import WeightFile
+
+WEIGHTS = "weights.bin"
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class CloudModel:
+    """The cloud half of one cut."""
+
+    name: str
+    cut: str
+    onnx: bytes
+    config: str
+    """Text of ``config.pbtxt``."""
+    external: bool
+    """Whether it refers to the weight file."""
+
+
+@dataclass(frozen=True)
+class CloudFiles:
+    """A model repository that is not yet on disk."""
+
+    models: tuple[CloudModel, ...]
+    weights: WeightFile
+
+    def write(self, folder: Path) -> list[PurePosixPath]:
+        """Write the repository into a folder.
+
+        Returns:
+            The files written, relative to ``folder``.
+
+        Raises:
+            TargetError: The disk is full or the place cannot be written.
+        """
+        written: list[PurePosixPath] = []
+        if self.weights.size:
+            _write_blocks(folder / WEIGHTS, self.weights)
+            written.append(PurePosixPath(WEIGHTS))
+        for model in self.models:
+            place = PurePosixPath(model.name)
+            files.write(folder / place / "config.pbtxt", model.config.encode())
+            files.write(folder / place / VERSION / "model.onnx", model.onnx)
+            written += [place / "config.pbtxt", place / VERSION / "model.onnx"]
+            if model.external:
+                _link(folder / WEIGHTS, folder / place / VERSION / WEIGHTS)
+                written.append(place / VERSION / WEIGHTS)
+        return written
+
+
+def emit(program: Program, cuts: Sequence[Cut], wire: Mapping[str, Wire]) -> CloudFiles:
+    """Make the cloud halves of some cuts; a cut that leaves the cloud nothing to do has none.
+
+    Args:
+        program: The whole program.
+        cuts: The plan's cuts; the model of cut number k is called ``<model>_cut<k>``.
+        wire: Wire form of the crossing tensors; absent where it is the IR's own layout and type.
+
+    Raises:
+        ModelError: A crossing tensor has no static shape, a type that cannot be sent, or a wire form
+            that does not fit it; or one cloud half alone is over 2 GiB without its large weights.
+    """
+    weights = WeightFile(WEIGHTS)
+    name = model_name(program)
+    models = []
+    for index, cut in enumerate(cuts):
+        _, cloud = split(program, cut)
+        if cloud is not None:
+            models.append(_model(cloud, cloud_model_name(name, index), cut, wire, weights))
+    return CloudFiles(tuple(models), weights)
+
+
+def _model(cloud: Program, name: str, cut: Cut, wire: Mapping[str, Wire], weights: WeightFile) -> CloudModel:
+    take_wire_inputs(cloud, wire)
+    _strip(cloud)
+    external = weights.take(cloud.graph)
+    cloud.graph.name = name
+    cloud.model.producer_name = "edgecut"
+    config = triton.config(name, cloud.graph.inputs, cloud.graph.outputs)
+    try:
+        data = oir.to_proto(cloud.model).SerializeToString(deterministic=True)
+    except ValueError as error:
+        raise ModelError("is over 2 GiB even without its large weights", where=name) from error
+    return CloudModel(name, cut.name, data, config, external)
+
+
+def _strip(program: Program) -> None:
+    """Remove annotations: measured times would make the artifact differ from build to build."""
+    kept = [program.model.metadata_props, program.graph.metadata_props]
+    kept += [v.metadata_props for v in program.values().values()]
+    kept += [n.metadata_props for n in program.nodes]
+    for props in kept:
+        for key in [k for k in props if k.startswith(notes.PREFIX)]:
+            del props[key]
+
+
+def _write_blocks(path: Path, weights: WeightFile) -> None:
+    with files.disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                file.writelines(weights.blocks())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def _link(source: Path, target: Path) -> None:
+    with files.disk_errors(target):
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:  # FAT and some network file systems know no hard links
+            shutil.copyfile(source, target)
