@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""What runs after the compiler: the device's executor, the wire protocol, and the cloud server."""

@@ -1,0 +1,40 @@
+"""``edgecut run``: one request through a build, as a device would make it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    manifest: Annotated[
+        Path, typer.Argument(help="manifest.json, or the build directory.", show_default=False)
+    ],
+    input_: Annotated[
+        list[str],
+        typer.Option("--input", "-i", metavar="[NAME=]FILE", help="A .npy or .npz file (repeatable)."),
+    ],
+    server: Annotated[
+        str, typer.Option(metavar="URL", help="Server of the cloud half.")
+    ] = "http://127.0.0.1:8000",
+    cut: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Cut to run; by default the manifest's first.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the outputs: .npz or .npy.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the edge kernels.")] = 1,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the server.")] = 30.0,
+    json: Annotated[bool, typer.Option("--json", help="Print outputs and times as JSON.")] = False,
+) -> None:
+    """Run the edge half here, send what crosses the cut, and print the answer."""
+    from edgecut.runtime import describe, inputs
+    from edgecut.runtime.device import Device
+
+    device = Device(manifest, server=server, threads=threads, timeout_s=timeout)
+    answer = device.run(inputs.read(device.manifest, input_), cut)
+    if output is not None:
+        inputs.write(answer.outputs, output)
+    typer.echo(describe.as_json(answer) if json else describe.as_text(answer))

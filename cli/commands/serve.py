@@ -1,0 +1,26 @@
+"""``edgecut serve``: the cloud half of builds, over the Open Inference Protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    builds: Annotated[
+        list[Path], typer.Argument(metavar="BUILD...", help="Build directories.", show_default=False)
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each model.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Requests that run at once.")] = 1,
+) -> None:
+    """Answer requests for the cloud half of builds until interrupted."""
+    from edgecut.runtime import serving
+
+    def announce(url: str) -> None:
+        typer.echo(f"edgecut serve: listening on {url}", err=True)
+
+    serving.serve(builds, host=host, port=port, threads=threads, workers=workers, announce=announce)

@@ -1,0 +1,187 @@
+"""Executes one cut of a build: the edge half in LiteRT here, the cloud half on a server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from edgecut.ir import manifest
+from edgecut.ir.errors import ModelError
+from edgecut.ir.manifest import CutRecord, Manifest, Sent, Tensor
+from edgecut.runtime import artifact, wire
+from edgecut.runtime.client import Client, CloudError, Exchange
+from edgecut.runtime.litert import EdgeModel
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Where the time of one request went, in seconds. They do not overlap, and sum up to the total."""
+
+    edge_s: float = 0.0
+    encode_s: float = 0.0
+    network_s: float = 0.0
+    """On the way there and back, including the round trip."""
+    queue_s: float = 0.0
+    """In the server, waiting for the model."""
+    compute_s: float = 0.0
+    """In the server, in the model."""
+    receive_s: float = 0.0
+    """Reading and decoding the answer."""
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Outputs in the manifest's order, and how they were got."""
+
+    outputs: dict[str, np.ndarray]
+    cut: str
+    phases: Phases
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
+@dataclass
+class Device:
+    """Runs requests through a build.
+
+    Args:
+        path: The manifest, or the folder it stands in.
+        server: URL of the server that holds the cloud half; it is contacted when a cut needs it.
+        threads: CPU threads of the edge kernels.
+        timeout_s: Longest silence of the server that is waited for.
+
+    Raises:
+        ModelError: The manifest is invalid, or the edge model is not the one it names.
+    """
+
+    path: Path
+    server: str = DEFAULT_SERVER
+    threads: int = 1
+    timeout_s: float = 30.0
+    manifest: Manifest = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.path = self.path / manifest.FILE_NAME if self.path.is_dir() else self.path
+        self.manifest = manifest.read(self.path, verify=False)
+        self._edge: Optional[EdgeModel] = None
+        self._client = Client(self.server, timeout_s=self.timeout_s)
+        if self.manifest.edge_model is not None:
+            artifact.verify(self.manifest, self.path.parent, [self.manifest.edge_model])
+
+    def run(self, inputs: Mapping[str, np.ndarray], cut: Optional[str] = None) -> Answer:
+        """Compute the model's outputs.
+
+        Args:
+            inputs: Every input of the model, in the manifest's shape and type.
+            cut: Name of the cut; the manifest's first if None.
+
+        Raises:
+            ModelError: An input is absent or does not fit, or the build does not hold the cut.
+            CloudError: The cut needs the server, which does not answer.
+        """
+        check_inputs(self.manifest, inputs)
+        record = self.manifest.cut(cut) if cut is not None else self.manifest.cuts[0]
+        start = time.perf_counter()
+        made = self._run_edge(record, inputs)
+        edge_done = time.perf_counter()
+        if record.cloud_model is None:
+            phases = Phases(edge_s=edge_done - start, total_s=time.perf_counter() - start)
+            return Answer(self._outputs(made), record.name, phases)
+        sends = {s.name: _fit(made.get(s.name, inputs.get(s.name)), s) for s in record.sends}
+        exchange = self._ask(record, sends)
+        outputs = self._outputs({**exchange.response.tensors, **made})
+        phases = _phases(edge_done - start, exchange, time.perf_counter() - start)
+        return Answer(outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes)
+
+    def close(self) -> None:
+        """Close the connection to the server."""
+        self._client.close()
+
+    def _run_edge(self, record: CutRecord, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if record.signature is None:
+            return {}
+        model = self._edge_model()
+        wanted = model.input_names(record.signature)
+        return model.run(record.signature, {name: inputs[name] for name in wanted})
+
+    def _edge_model(self) -> EdgeModel:
+        if self._edge is None:
+            if self.manifest.edge_model is None:
+                raise ModelError("names no edge model, which this cut needs", where=str(self.path))
+            self._edge = EdgeModel(self.path.parent / self.manifest.edge_model, threads=self.threads)
+        return self._edge
+
+    def _ask(self, record: CutRecord, sends: dict[str, np.ndarray]) -> Exchange:
+        model = record.cloud_model or ""
+        wanted = {t.name: True for t in self.manifest.outputs if t.name not in record.edge_outputs}
+        parameters = {artifact.PARAMETER: artifact.cloud_hash(self.manifest, model)}
+        exchange = self._client.infer(model, wire.Request(sends, outputs=wanted, parameters=parameters))
+        missing = [name for name in wanted if name not in exchange.response.tensors]
+        if missing:
+            what = f"answered without {missing[0]!r}"
+            raise CloudError(what, where=self.server, kind="garbage")
+        return exchange
+
+    def _outputs(self, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {t.name: _as_declared(found[t.name], t, self.server) for t in self.manifest.outputs}
+
+
+def check_inputs(described: Manifest, inputs: Mapping[str, np.ndarray]) -> None:
+    """Compare inputs with what the model takes.
+
+    Raises:
+        ModelError: One is absent, unknown, or of another shape or type.
+    """
+    known = {t.name: t for t in described.inputs}
+    unknown = [name for name in inputs if name not in known]
+    if unknown:
+        raise ModelError(f"the model has no input {unknown[0]!r}", hint=f"it has: {', '.join(known)}")
+    for name, tensor in known.items():
+        if name not in inputs:
+            raise ModelError(f"the input {name!r} is not given", hint=f"--input {name}=FILE")
+        found = inputs[name]
+        if found.shape != tensor.shape or found.dtype.name != tensor.dtype:
+            shown = f"{found.dtype.name} {list(found.shape)}"
+            what = f"is {shown}, the model takes {tensor.dtype} {list(tensor.shape)}"
+            raise ModelError(what, where=f"input {name!r}")
+
+
+def _fit(array: Optional[np.ndarray], sent: Sent) -> np.ndarray:
+    """What goes over the wire; it must be what the manifest lists, in shape and type."""
+    if array is None or array.shape != sent.shape or array.dtype.name != sent.dtype:
+        found = "absent" if array is None else f"{array.dtype.name} {list(array.shape)}"
+        what = f"the edge model gives {found}, the manifest lists {sent.dtype} {list(sent.shape)}"
+        raise ModelError(what, where=sent.name, hint="build again")
+    # The protocol knows no tensor without dimensions on every server: a scalar goes as one element.
+    return array if array.ndim else array.reshape(1)
+
+
+def _as_declared(array: np.ndarray, tensor: Tensor, server: str) -> np.ndarray:
+    if array.shape == tensor.shape and array.dtype.name == tensor.dtype:
+        return array
+    if array.dtype.name == tensor.dtype and array.size == 1 and not tensor.shape:
+        return array.reshape(())
+    found = f"{array.dtype.name} {list(array.shape)}"
+    what = f"gave {tensor.name!r} as {found}, the manifest lists {tensor.dtype} {list(tensor.shape)}"
+    raise CloudError(what, where=server, kind="garbage")
+
+
+def _phases(edge_s: float, exchange: Exchange, total_s: float) -> Phases:
+    stamps: dict[str, Any] = exchange.response.parameters
+    queue_s, compute_s = (_seconds(stamps.get(key)) for key in (wire.QUEUE_S, wire.COMPUTE_S))
+    network_s = max(exchange.wait_s - queue_s - compute_s, 0.0)
+    return Phases(edge_s, exchange.encode_s, network_s, queue_s, compute_s, exchange.receive_s, total_s)
+
+
+def _seconds(stamp: Any) -> float:
+    """A server's stamp; none where the server (Triton, say) gives none or nonsense."""
+    usable = isinstance(stamp, (int, float)) and not isinstance(stamp, bool) and 0 <= stamp < 1e6
+    return float(stamp) if usable else 0.0
