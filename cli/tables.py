@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecut.ir.manifest import CutRecord, Manifest
+    from edgecut.ir.manifest import Manifest
     from edgecut.ir.program import Program
 
 
@@ -26,6 +26,7 @@ def build(made: Manifest, folder: Path) -> None:
     from rich.table import Table
 
     from edgecut.ir.printer import seconds, size
+    from edgecut.passes.manifest.report import bandwidth_range
 
     out = console()
     network = made.network
@@ -42,7 +43,7 @@ def build(made: Manifest, folder: Path) -> None:
     for i, cut in enumerate(made.cuts):
         mark = "=>" if i == 0 else ""
         figures = (seconds(cut.latency_s), seconds(cut.edge_s), seconds(cut.cloud_s), size(cut.up_bytes))
-        table.add_row(mark, cut.name, *figures, _range(cut))
+        table.add_row(mark, cut.name, *figures, bandwidth_range(cut))
     table.add_section()
     for base in made.baselines:
         latency = seconds(base.latency_s) if base.latency_s is not None else "-"
@@ -65,9 +66,3 @@ def metrics(program: Program, name: str, *, as_json: bool) -> str:
     width = max((len(k) for k in figures), default=0)
     shown = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in figures.items()}
     return "\n".join(f"{k.ljust(width)}  {v}" for k, v in shown.items())
-
-
-def _range(cut: CutRecord) -> str:
-    if cut.max_mbps is None:
-        return f"{cut.min_mbps:.3g} Mbit/s and up"
-    return f"{cut.min_mbps:.3g} and {cut.max_mbps:.3g} Mbit/s" if cut.max_mbps else "fallback"

@@ -70,6 +70,11 @@ class Pass:
     numeric: ClassVar[bool] = False
     """The pass is expected to change what the model computes (quantize, prune)."""
 
+    def files(self) -> list[Path]:
+        """Files and folders, besides the program, that the result depends on: the options declared so."""
+        values = [getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("file")]
+        return [Path(value) for value in values if value is not None]
+
     def check_before(self, program: Program) -> None:
         """Raise an `EdgecutError` where the program is not what this pass needs."""
 

@@ -1,6 +1,5 @@
 """Make dependencies: which files a result was made from."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +20,7 @@ def write(path: Path, target: Path, passes: Sequence[Pass]) -> None:
 
 
 def _inputs(item: Pass) -> list[Path]:
-    values = [getattr(item, f.name) for f in dataclasses.fields(item) if f.metadata.get("file")]
-    found = [Path(v) for v in values if v is not None]
-    return [inner for path in found for inner in _files(path)]
+    return [inner for path in item.files() for inner in _files(path)]
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """Runs passes in order, with listeners between them and a cache beneath them."""
 
-import dataclasses
 import hashlib
 import platform
 from collections.abc import Callable, Sequence
@@ -75,7 +74,7 @@ def cache_key(item: Pass, fingerprint: str) -> str:
     """SHA-256 over all that the result of a pass depends on."""
     parts = [fingerprint, text.unparse(item), str(item.version), platform.machine(), platform.node()]
     parts += [f"{tool}={version(tool)}" for tool in TOOLS]
-    parts += [_content(Path(getattr(item, f.name))) for f in _file_fields(item)]
+    parts += [_content(path) for path in item.files()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -96,11 +95,6 @@ def _run_one(
     if key:
         store.put_quietly(result, key)
     return result, False, before
-
-
-def _file_fields(item: Pass) -> list[dataclasses.Field[object]]:
-    fields = [f for f in dataclasses.fields(item) if f.metadata.get("file")]
-    return [f for f in fields if getattr(item, f.name) is not None]
 
 
 def _content(path: Path) -> str:

@@ -21,13 +21,15 @@ from edgecut.ir.annotations import (
 from edgecut.ir.manifest import CutRecord, FileRecord, Manifest, Sent, Tensor
 from edgecut.ir.program import Program, TensorSpec, history
 from edgecut.passes.base import Context, Pass
+from edgecut.passes.manifest import report
 
 REFERENCE_FILE = "reference.onnx"
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)
 class WriteManifest(Pass):
-    """Write manifest.json, the device runtime, and the imported model that `edgecut check` compares with."""
+    """Write manifest.json, report.html, the device runtime, and the reference for `edgecut check`."""
 
     name: ClassVar[str] = "manifest"
 
@@ -47,7 +49,9 @@ class WriteManifest(Pass):
         found = (*known.files, *(_artifact(path, context.output) for path in extra))
         record = Artifacts(tuple(sorted(found, key=lambda a: a.path)))
         annotations.put(program.model, record)
-        manifest.write(describe(program), context.output / manifest.FILE_NAME)
+        made = describe(program)
+        files.write(context.output / REPORT_FILE, report.html(made, program).encode())
+        manifest.write(made, context.output / manifest.FILE_NAME)
         return program
 
 

@@ -1,0 +1,123 @@
+"""``report.html``: the plan, its baselines and the network, on one page that needs nothing else."""
+
+from collections.abc import Iterable
+from html import escape
+from importlib import resources
+
+from edgecut.ir import annotations
+from edgecut.ir.annotations import Cost, Group, Placement
+from edgecut.ir.manifest import CutRecord, Manifest
+from edgecut.ir.printer import seconds, size
+from edgecut.ir.program import Program
+from edgecut.passes.manifest.charts import Line, bars, latency_over_bandwidth
+
+
+def html(made: Manifest, program: Program) -> str:
+    """The report as one HTML page, without scripts and without anything from elsewhere."""
+    title = f"edgecut: {made.model}"
+    body = [
+        f"<h1>{escape(made.model)}</h1>{_subtitle(made)}",
+        "<h2>Latency of the plan and of not splitting</h2>",
+        bars(_rows(made)),
+        "<h2>Latency over uplink bandwidth</h2>",
+        latency_over_bandwidth(_lines(made), made.network.up_mbps, 0.1, 1000.0),
+        "<p class=sub>Thick: the chosen cut. Thin: the other cuts in this build. Dashed: not splitting. "
+        "Upright: the uplink of the plan.</p>",
+        "<h2>Cuts in this build</h2>",
+        _table(
+            ("cut", "latency", "edge", "cloud", "upload", "best between"),
+            ((("chosen" if i == 0 else ""), _cut_row(c)) for i, c in enumerate(made.cuts)),
+        ),
+        "<h2>Graph</h2>",
+        _table(("group", "side", "edge", "cloud", "weights"), _graph_rows(program)),
+        "<h2>Passes</h2>",
+        _table(("pass", "reported"), (("", [s.text, _figures(s.metrics)]) for s in made.steps)),
+        "<h2>Files</h2>",
+        _table(
+            ("file", "size", "sha256"), (("", [f.path, size(f.bytes), f.sha256[:16]]) for f in made.files)
+        ),
+    ]
+    style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head += f"<title>{escape(title)}</title>"
+    return (
+        f'<!doctype html><html lang="en"><head>{head}<style>{style}</style></head>'
+        f"<body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _subtitle(made: Manifest) -> str:
+    network = made.network
+    parts = (
+        f"edge {made.edge.name} ({made.edge.costs})",
+        f"cloud {made.cloud.name} ({made.cloud.costs})",
+        f"{network.name}: {network.up_mbps:g} / {network.down_mbps:g} Mbit/s",
+        f"round trip {seconds(network.rtt_s)}",
+        f"quantization {made.quantization}",
+        f"edgecut {made.edgecut_version}",
+    )
+    return f"<p class=sub>{escape(' · '.join(parts))}</p>"
+
+
+def _rows(made: Manifest) -> list[tuple[str, float | None, str]]:
+    cuts = [(c.name, c.latency_s, "chosen" if i == 0 else "cut") for i, c in enumerate(made.cuts)]
+    plain = {"edge-only", "cloud-only"}
+    shown = [row for row in cuts if row[0] not in plain or row[2] == "chosen"]
+    return [*shown, *((b.name, b.latency_s, "base") for b in made.baselines)]
+
+
+def _lines(made: Manifest) -> list[Line]:
+    """Drawn in this order: what is chosen lies on top."""
+    up = made.network.up_mbps * 1e6 / 8
+    base = [
+        Line(b.name, b.latency_s - b.up_bytes / up, b.up_bytes, "base")
+        for b in made.baselines
+        if b.latency_s is not None
+    ]
+    styles = ["chosen", *["cut"] * len(made.cuts)]
+    cuts = [
+        Line(c.name, c.latency_s - c.up_bytes / up, c.up_bytes, style)
+        for c, style in zip(made.cuts, styles, strict=False)
+    ]
+    return [*base, *reversed(cuts)]
+
+
+def _cut_row(cut: CutRecord) -> list[str]:
+    times = [seconds(cut.latency_s), seconds(cut.edge_s), seconds(cut.cloud_s)]
+    return [cut.name, *times, size(cut.up_bytes), bandwidth_range(cut)]
+
+
+def bandwidth_range(cut: CutRecord) -> str:
+    """Between which uplink bandwidths a cut is the best one, in words."""
+    if cut.max_mbps is None:
+        return f"{cut.min_mbps:.3g} Mbit/s and up"
+    return f"{cut.min_mbps:.3g} and {cut.max_mbps:.3g} Mbit/s" if cut.max_mbps else "fallback"
+
+
+def _graph_rows(program: Program) -> Iterable[tuple[str, list[str]]]:
+    for node in program.nodes:
+        group, cost = annotations.get(node, Group), annotations.get(node, Cost)
+        if group is None or cost is None or group.id != node.name:
+            continue
+        placement = annotations.get(node, Placement)
+        side = placement.side if placement else ""
+        edge = seconds(cost.edge.seconds if cost.edge else None)
+        cloud = seconds(cost.cloud.seconds if cost.cloud else None)
+        yield side, [f"{node.op_type}  {node.name}", side, edge, cloud, size(cost.weight_bytes)]
+
+
+def _figures(metrics: dict[str, float | str]) -> str:
+    return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in metrics.items())
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, list[str]]]) -> str:
+    left = {head[0], "side", "best between", "reported", "sha256"}
+    kinds = ["name" if i == 0 else (h if h in left else "n") for i, h in enumerate(head)]
+    top = "".join(f'<th class="{k}">{escape(h)}</th>' for h, k in zip(head, kinds, strict=True))
+    lines = []
+    for style, cells in rows:
+        line = "".join(f'<td class="{k}">{escape(c)}</td>' for c, k in zip(cells, kinds, strict=True))
+        lines.append(f'<tr class="{style}">{line}</tr>')
+    return (
+        f"<div class=wrap><table><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
