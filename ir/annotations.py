@@ -115,6 +115,8 @@ class Time:
 
     seconds: float
     source: Literal["measured", "predicted"]
+    spread: float = 0.0
+    """Of repeated runs: half the interquartile range over the median; 0 where it is predicted."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,36 @@ class Quantization(Annotation):
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """How the costs of one side came about: enough to judge them, and to tell whether they still hold."""
+
+    key: str
+    """Fingerprint of the target's description, the threads and the runtime's version."""
+    threads: int = 1
+    runs: int = 0
+    """Timed inferences; 0 where the costs are predicted."""
+    operators_s: float | None = None
+    """Sum of the operators as timed, before `correction` made the groups add up to the whole."""
+    correction: Literal["none", "scaled", "intervals"] = "none"
+    attribution: str = ""
+    """How operators were timed: by the runtime's own profiler, or by intervals of the graph."""
+    outliers: int = 0
+    """Runs that were far from the others and left out."""
+    load_s: float | None = None
+    first_s: float | None = None
+    """The first inference after loading."""
+    memory_bytes: int | None = None
+    """Peak memory of the process above what it took before the model was loaded."""
+    runtime: str = ""
+    machine: str = ""
+    governor: str = ""
+    mhz: float | None = None
+    celsius: float | None = None
+    error: float | None = None
+    """Median relative error of predictions for operators of held-out models, where it is known."""
+
+
+@dataclass(frozen=True)
 class Profile(Annotation):
     """Which targets the costs are of, and the whole model's time on each."""
 
@@ -210,6 +242,8 @@ class Profile(Annotation):
     edge_total: Time | None = None
     """None where the edge cannot run the whole model."""
     cloud_total: Time | None = None
+    edge_conditions: Conditions | None = None
+    cloud_conditions: Conditions | None = None
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from typing import Literal
 
 import onnx_ir as oir
 
-from edgecut.ir.extract import is_constant
-from edgecut.ir.program import static_shape
+from edgecut.ir.program import Program, static_shape
 
 Kind = Literal[
     "conv", "pointwise", "depthwise", "dense", "matmul", "recurrent",
@@ -65,8 +64,8 @@ def group(nodes: Sequence[oir.Node]) -> Work:
     """
     main = max(nodes, key=_weight)
     inside = set(nodes)
-    read = {_stored(v): None for n in nodes for v in n.inputs if v is not None}
-    outer = [v for v in read if v.producer() not in inside and not is_constant(v)]
+    read = {stored(v): None for n in nodes for v in n.inputs if v is not None}
+    outer = [v for v in read if v.producer() not in inside and not _is_weight(v)]
     weights = weight_bytes(nodes)
     moved = 0 if _is_view(nodes) else sum(map(_nbytes, (*outer, *_written(nodes, inside))))
     return Work(kind(main), precision(main), sum(map(macs, nodes)), moved + weights, weights)
@@ -77,7 +76,7 @@ def kind(node: oir.Node) -> Kind:
     if node.op_type in ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv"):
         return _convolution(node)
     if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "Einsum"):
-        return "dense" if any(is_constant(v) for v in node.inputs[:2]) else "matmul"
+        return "dense" if any(_is_weight(v) for v in node.inputs[:2]) else "matmul"
     return _KIND_OF.get(node.op_type, "other")
 
 
@@ -107,7 +106,7 @@ def macs(node: oir.Node) -> int:
 def weight_bytes(nodes: Iterable[oir.Node]) -> int:
     """Bytes of the initializers that nodes read, each counted once, as they are stored."""
     found: set[oir.Value] = set()
-    stack = [v for n in nodes for v in n.inputs if v is not None and is_constant(v)]
+    stack = [v for n in nodes for v in n.inputs if v is not None and _is_weight(v)]
     while stack:
         value = stack.pop()
         producer = value.producer()
@@ -118,6 +117,23 @@ def weight_bytes(nodes: Iterable[oir.Node]) -> int:
             continue
         stack.extend(v for v in producer.inputs if v is not None)
     return sum(_nbytes(v) for v in found)
+
+
+def peak_activation_bytes(program: Program) -> int:
+    """Most bytes of activations alive at once when nodes run in the program's order."""
+    order = list(program.nodes)
+    last = {v: i for i, n in enumerate(order) for v in n.inputs if v is not None}
+    last.update(dict.fromkeys(program.graph.outputs, len(order)))
+    alive = peak = sum(_nbytes(v) for v in program.graph.inputs)
+    free: dict[int, int] = {}
+    for i, node in enumerate(order):
+        written = [v for v in node.outputs if node.op_type not in _VIEWS and not _is_weight(v)]
+        for value in written:
+            free[last.get(value, i)] = free.get(last.get(value, i), 0) + _nbytes(value)
+        alive += sum(map(_nbytes, written))
+        peak = max(peak, alive)
+        alive -= free.get(i, 0)
+    return peak
 
 
 def _weight(node: oir.Node) -> tuple[int, int]:
@@ -161,6 +177,14 @@ def _einsum_macs(node: oir.Node) -> int:
     return math.prod(sizes.values()) if sizes else 0
 
 
+def _is_weight(value: oir.Value | None) -> bool:
+    """Whether a value is an initializer, or computed by one node from initializers (dequantized, say)."""
+    if value is None or value.const_value is not None:
+        return value is not None
+    node = value.producer()
+    return node is not None and all(v is not None and v.const_value is not None for v in node.inputs)
+
+
 def _is_view(nodes: Sequence[oir.Node]) -> bool:
     return all(n.op_type in _VIEWS for n in nodes)
 
@@ -174,7 +198,7 @@ def _quantized(node: oir.Node) -> bool:
     )
 
 
-def _stored(value: oir.Value) -> oir.Value:
+def stored(value: oir.Value) -> oir.Value:
     """The value that is in memory: a dequantized tensor is there as its integers."""
     node = value.producer()
     if node is not None and node.op_type == "DequantizeLinear" and node.inputs[0] is not None:

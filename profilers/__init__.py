@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""What a program costs on a device: measured by the runtime that ships, or predicted from figures."""

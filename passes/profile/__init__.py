@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""Costs of every fusion group on both targets: measured where the target is at hand, else predicted."""

@@ -1,0 +1,124 @@
+"""The pass that gives every fusion group its cost on the edge and in the cloud."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgecut.ir import annotations
+from edgecut.ir.annotations import Conditions, Cost, Profile, Time
+from edgecut.ir.errors import ModelError, UsageError
+from edgecut.ir.program import Program, static_shape
+from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.profile import fit, grouping, sides
+from edgecut.passes.profile.grouping import Grouped
+from edgecut.profilers.result import GroupTimes
+from edgecut.targets.spec import Device, load_device
+
+
+@dataclass(frozen=True)
+class ProfileTargets(Pass):
+    """Measure, or else predict, what every fusion group costs on the edge and in the cloud.
+
+    What is known already, of the same targets and of groups that have not changed, is kept.
+    """
+
+    name = "profile"
+    cacheable = True
+
+    edge: str = option("local", help="Edge device: a name, a .toml file, or ssh://user@host.")
+    cloud: str = option("local", help="Server: a name, or a .toml file.")
+    threads: int = option(1, help="CPU threads on either side.")
+    runs: int = option(50, help="Timed inferences at most; fewer where they take long.")
+    again: bool = option(False, help="Measure again what is known already.")
+
+    def files(self) -> list[Path]:
+        """The user's target files."""
+        return [Path(name) for name in (self.edge, self.cloud) if name.endswith(".toml")]
+
+    def check_before(self, program: Program) -> None:
+        """Raise where options make no sense or shapes are not known."""
+        for name in ("threads", "runs"):
+            if getattr(self, name) < 1:
+                raise UsageError("has to be at least 1", where=f"profile{{{name}}}")
+        for value in program.graph.inputs:
+            if static_shape(value) is None:
+                raise ModelError("has no static shape", where=value.name, hint="give --shape for the inputs")
+
+    def run(self, program: Program, context: Context) -> Program:
+        """Annotate groups with their costs, and the model with the conditions they came about in."""
+        edge, cloud = _device(self.edge, "edge"), _device(self.cloud, "cloud")
+        groups = grouping.find(program, edge)
+        fit.check(program, edge)
+        known = {} if self.again else grouping.costs(groups)
+        before = annotations.get(program.model, Profile) or Profile("", "")
+        options = sides.Options(self.threads, self.runs)
+        at_edge = _side(
+            sides.key(edge, "edge", options),
+            _known_edge(groups, known, before),
+            lambda: sides.edge(program, edge, groups, options, context),
+        )
+        at_cloud = _side(
+            sides.key(cloud, "cloud", options),
+            _known_cloud(groups, known, before),
+            lambda: sides.cloud(program, cloud, groups, options, context),
+        )
+        costs = {g.id: Cost(at_edge.groups.get(g.id), at_cloud.groups.get(g.id)) for g in groups}
+        grouping.annotate(program, groups, costs)
+        annotations.put(program.model, _profile(edge, cloud, at_edge, at_cloud))
+        context.metrics.update(_metrics(groups, at_edge, at_cloud))
+        return program
+
+
+def _device(name: str, side: str) -> Device:
+    device = load_device(name)
+    if device.kind not in (side, "any"):
+        raise UsageError(f"{device.name} is no {side} target", hint=f"it is a {device.kind} target")
+    return device
+
+
+def _side(key: str, known: GroupTimes | None, profile: Callable[[], GroupTimes]) -> GroupTimes:
+    """What is known, if it was found under the same conditions; else what profiling gives."""
+    if known is not None and known.conditions.key == key:
+        return known
+    found = profile()
+    return replace(found, conditions=replace(found.conditions, key=key))
+
+
+def _known_edge(groups: Sequence[Grouped], costs: dict[str, Cost], before: Profile) -> GroupTimes | None:
+    times = {i: cost.edge for i, cost in costs.items() if cost.edge is not None}
+    able = [g.id for g in groups if g.reason is None]
+    return _known(able, times, before.edge_conditions, before.edge_total)
+
+
+def _known_cloud(groups: Sequence[Grouped], costs: dict[str, Cost], before: Profile) -> GroupTimes | None:
+    times = {i: cost.cloud for i, cost in costs.items() if cost.cloud is not None}
+    return _known([g.id for g in groups], times, before.cloud_conditions, before.cloud_total)
+
+
+def _known(
+    wanted: Sequence[str], times: dict[str, Time], conditions: Conditions | None, total: Time | None
+) -> GroupTimes | None:
+    if conditions is None or not times.keys() >= set(wanted):
+        return None
+    return GroupTimes({i: times[i] for i in wanted}, total, conditions)
+
+
+def _profile(edge: Device, cloud: Device, at_edge: GroupTimes, at_cloud: GroupTimes) -> Profile:
+    return Profile(
+        edge.name, cloud.name, at_edge.total, at_cloud.total, at_edge.conditions, at_cloud.conditions
+    )
+
+
+def _metrics(groups: Sequence[Grouped], at_edge: GroupTimes, at_cloud: GroupTimes) -> dict[str, float | str]:
+    """Deterministic figures only: times are in the annotations."""
+    return {
+        "groups": len(groups),
+        "cloud_only": sum(g.reason is not None for g in groups),
+        "macs": sum(g.work.macs for g in groups),
+        "edge": _source(at_edge),
+        "cloud": _source(at_cloud),
+    }
+
+
+def _source(times: GroupTimes) -> str:
+    return ", ".join(sorted({t.source for t in times.groups.values()})) or "none"
