@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""The cut: which groups of operators run on the edge and which in the cloud, solved exactly."""

@@ -1,0 +1,104 @@
+"""Between placements of groups and cuts of the graph."""
+
+import numpy as np
+import onnx_ir as oir
+
+from edgecut.ir import extract
+from edgecut.ir.annotations import Cut, CutFigures
+from edgecut.ir.errors import ConstraintError
+from edgecut.ir.program import Program
+from edgecut.passes.partition.objective import Rates
+from edgecut.passes.partition.problem import Mask, Problem
+from edgecut.passes.partition.reader import Members
+
+
+def to_cut(program: Program, problem: Problem, members: Members, cloud: Mask) -> Cut:
+    """The cut that a placement makes.
+
+    Args:
+        program: The graph.
+        problem: What was read off it.
+        members: Nodes of its groups.
+        cloud: Placement, shape [groups].
+    """
+    edge = {node for i in np.flatnonzero(~cloud) for node in members[problem.groups[i]]}
+    return extract.crossing(program, edge)
+
+
+def to_placement(program: Program, problem: Problem, members: Members, cut: Cut) -> Mask:
+    """The placement that makes a cut; shape [groups].
+
+    Raises:
+        ConstraintError: The cut goes through a group, or puts one where it cannot run.
+    """
+    edge = extract.edge_nodes(program, cut)
+    cloud = np.zeros(len(problem.groups), bool)
+    for i, group in enumerate(problem.groups):
+        nodes = members[group]
+        cloud[i] = nodes[-1] not in edge
+        if any((node not in edge) != cloud[i] for node in nodes):
+            raise ConstraintError(_through(nodes), where=f"--cut {cut.name}", hint=_instead(nodes))
+    check(problem, cloud, cut.name)
+    return cloud
+
+
+def check(problem: Problem, cloud: Mask, name: str) -> None:
+    """Raise where a placement is not legal.
+
+    Raises:
+        ConstraintError: A group is on a side that cannot run it, or a sealed tensor crosses.
+    """
+    for side, wrong in (("edge", problem.must_cloud & ~cloud), ("cloud", problem.must_edge & cloud)):
+        if wrong.any():
+            reason = problem.reasons[problem.groups[int(np.argmax(wrong))]]
+            hint = "edgecut partition --list-cuts shows the possible ones"
+            raise ConstraintError(f"the {side} cannot run {reason}", where=f"--cut {name}", hint=hint)
+    leaked = problem.crossing(cloud) & problem.sealed
+    if leaked.any():
+        tensor = problem.tensors[int(np.argmax(leaked))]
+        raise ConstraintError(f"{tensor!r} would leave the edge, which it must not", where=f"--cut {name}")
+
+
+def is_legal(problem: Problem, cloud: Mask) -> bool:
+    """Whether every group is on a side that can run it, and no sealed tensor crosses."""
+    wrong = (problem.must_cloud & ~cloud).any() or (problem.must_edge & cloud).any()
+    return not wrong and not (problem.crossing(cloud) & problem.sealed).any()
+
+
+def figures(
+    problem: Problem,
+    cut: Cut,
+    cloud: Mask,
+    latency: Rates,
+    best: tuple[float, float | None] = (0.0, 0.0),
+) -> CutFigures:
+    """What a cut is predicted to do.
+
+    Args:
+        problem: The costs.
+        cut: The cut, for its name and tensors.
+        cloud: Its placement.
+        latency: Prices of the latency at the plan's network.
+        best: Between which uplink bandwidths it is the best one; both 0 if nowhere.
+    """
+    totals = problem.totals(cloud)
+    return CutFigures(
+        cut=cut,
+        edge_s=totals.edge_s,
+        cloud_s=totals.cloud_s,
+        up_bytes=totals.up_bytes,
+        down_bytes=totals.down_bytes,
+        latency_s=latency.price(totals),
+        min_mbps=best[0],
+        max_mbps=best[1],
+    )
+
+
+def _through(nodes: list[oir.Node]) -> str:
+    names = ", ".join(f"{node.op_type} {node.name}" for node in nodes)
+    return f"goes through operators that the edge runs as one: {names}"
+
+
+def _instead(nodes: list[oir.Node]) -> str:
+    outputs = ", ".join(repr(v.name) for v in nodes[-1].outputs)
+    return f"cut at {outputs}, which they end with, or before them"

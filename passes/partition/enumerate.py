@@ -1,0 +1,86 @@
+"""All legal cuts of a graph, one by one: what can be forced, and what tests walk."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from edgecut.ir.annotations import Cut
+from edgecut.ir.program import Program
+from edgecut.passes.partition import reader
+from edgecut.passes.partition.cuts import is_legal, to_cut
+from edgecut.passes.partition.feasible import pin
+from edgecut.passes.partition.problem import INPUT, Mask, Problem
+
+LIMIT = 10_000
+
+
+def all_cuts(program: Program, limit: int = LIMIT) -> list[Cut]:
+    """All legal cuts of a profiled program; beyond ``limit`` only those where one tensor crosses.
+
+    The cuts go from cloud-only to edge-only, by the number of groups on the edge.
+
+    Raises:
+        ModelError: The program has no costs.
+        ConstraintError: No cut is legal.
+    """
+    problem, members = reader.read(program), reader.group_members(program)
+    found, _ = placements(problem, limit)
+    return [to_cut(program, problem, members, cloud) for cloud in found]
+
+
+def placements(problem: Problem, limit: int = LIMIT) -> tuple[list[Mask], bool]:
+    """The legal placements, and whether these are all of them.
+
+    Args:
+        problem: The graph.
+        limit: If there are more, only edge-only, cloud-only and those where one tensor crosses are given.
+    """
+    found: list[Mask] = []
+    for cloud in _down_sets(problem):
+        found.append(cloud)
+        if len(found) > limit:
+            single = list(_single_tensor(problem))
+            return sorted(single, key=_most_cloud), False
+    return sorted(found, key=_most_cloud), True
+
+
+def _down_sets(problem: Problem) -> Iterator[Mask]:
+    """Every set of groups that holds all that its groups are computed from, as the cloud's complement.
+
+    Groups are added in topological order, so each set is reached once, and each step on the way is one.
+    """
+    on_edge, in_cloud = pin(problem)
+    choice = np.flatnonzero(~on_edge & ~in_cloud).tolist()
+    stack: list[tuple[int, Mask]] = [(0, ~on_edge)]
+    while stack:
+        start, cloud = stack.pop()
+        if is_legal(problem, cloud):
+            yield cloud
+        for at in range(start, len(choice)):
+            group = choice[at]
+            if not any(cloud[parent] for parent in problem.parents[group]):
+                more = cloud.copy()
+                more[group] = False
+                stack.append((at + 1, more))
+
+
+def _single_tensor(problem: Problem) -> Iterator[Mask]:
+    """Edge-only and cloud-only where legal, and every placement where the one tensor is all that crosses."""
+    groups = len(problem.groups)
+    wanted = [np.zeros(groups, bool), np.ones(groups, bool)]
+    makers = sorted({int(p) for p in problem.producer if p != INPUT})
+    for maker in makers:
+        only = np.zeros(groups, bool)
+        only[maker] = True
+        wanted.append(~problem.above(only))
+    seen: set[bytes] = set()
+    for i, cloud in enumerate(wanted):
+        if cloud.tobytes() in seen or (i > 1 and problem.crossing(cloud).sum() != 1):
+            continue
+        seen.add(cloud.tobytes())
+        if is_legal(problem, cloud):
+            yield cloud
+
+
+def _most_cloud(cloud: Mask) -> tuple[int, bytes]:
+    return -int(cloud.sum()), cloud.tobytes()
