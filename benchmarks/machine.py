@@ -14,4 +14,5 @@ def describe() -> str:
     names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
     tools = ", ".join(f"{name} {version(name)}" for name in ("ai-edge-litert", "onnxruntime", "numpy"))
     cores = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else platform.machine()}, {cores} cores, Python {platform.python_version()}, {tools}"
+    processor = names[0] if names else platform.machine()
+    return f"{processor}, {cores} cores, Python {platform.python_version()}, {tools}"
