@@ -77,9 +77,10 @@ def from_json(name: str, data: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
     if dtype == np.float16:
         raise WireError(f"{name!r} is FP16, which can only be sent as binary data")
     flat, found = _flatten(name, data)
-    if len(flat) != math.prod(shape) or (len(found) != 1 and found != shape):
+    nested = len(found) != 1 and len(flat) > 0  # empty lists cannot show the lengths inside them
+    if len(flat) != math.prod(shape) or (nested and found != shape):
         raise WireError(f"{name!r}: data has shape {list(found)}, not {list(shape)}")
-    return _cast(name, np.asarray(flat), dtype).reshape(shape)
+    return _array(name, flat, dtype).reshape(shape)
 
 
 def _flatten(name: str, data: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
@@ -97,17 +98,25 @@ def _flatten(name: str, data: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
     return data, tuple(dims)
 
 
-def _cast(name: str, array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+def _array(name: str, numbers: list[Any], dtype: np.dtype[Any]) -> np.ndarray:
     """Numbers as JSON gives them, in the declared type, if they fit it."""
-    kinds = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[dtype.kind]
-    if array.size and array.dtype.kind not in kinds:
-        raise WireError(f"{name!r}: data does not hold {_NAMES[dtype.name]} values")
-    if array.size and dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if int(array.min()) < limits.min or int(array.max()) > limits.max:
-            raise WireError(f"{name!r}: data is out of range of {_NAMES[dtype.name]}")
-    with np.errstate(over="ignore"):
-        cast = array.astype(dtype)
-    if dtype.kind == "f" and not np.isfinite(cast).all():
-        raise WireError(f"{name!r}: data is out of range of {_NAMES[dtype.name]}")
-    return cast
+    shown = _NAMES[dtype.name]
+    kinds = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float)}[dtype.kind]
+    if not set(map(type, numbers)).issubset(kinds):
+        raise WireError(f"{name!r}: data does not hold {shown} values")
+    if numbers and not _lowest(dtype) <= min(numbers) <= max(numbers) <= _highest(dtype):
+        raise WireError(f"{name!r}: data is out of range of {shown}")
+    return np.array(numbers, dtype)
+
+
+def _highest(dtype: np.dtype[Any]) -> float:
+    """Largest finite value, as a Python number: NumPy's would overflow in comparisons."""
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).max) if dtype.kind in "iu" else 1
+
+
+def _lowest(dtype: np.dtype[Any]) -> float:
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min)
+    return int(np.iinfo(dtype).min) if dtype.kind in "iu" else 0

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecut.ir import annotations
+from edgecut.ir import annotations as notes
 from edgecut.ir.annotations import Source
 from edgecut.ir.program import Program
 
@@ -37,11 +37,10 @@ def program() -> Program:
     def weight(name: str, *shape: int) -> TensorProto:
         return numpy_helper.from_array(random.normal(0, 0.3, shape).astype(np.float32), name)
 
-    same = {"pads": [1, 1, 1, 1]}
     nodes = [
-        helper.make_node("Conv", ["x", "w1"], ["c1"], **same),
+        helper.make_node("Conv", ["x", "w1"], ["c1"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["c1"], ["r1"]),
-        helper.make_node("Conv", ["r1", "w2"], ["c2"], **same),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"], pads=[1, 1, 1, 1]),
         helper.make_node("Add", ["r1", "c2"], ["sum"]),
         helper.make_node("MaxPool", ["sum"], ["pool"], kernel_shape=[2, 2], strides=[2, 2]),
         helper.make_node("Transpose", ["pool"], ["nhwc"], perm=[0, 2, 3, 1]),
@@ -63,5 +62,5 @@ def program() -> Program:
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     found = Program.from_proto(onnx.shape_inference.infer_shapes(proto))
-    annotations.put(found.model, Source("My Net.onnx", "0" * 64, "onnx"))
+    notes.put(found.model, Source("My Net.onnx", "0" * 64, "onnx"))
     return found
