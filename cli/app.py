@@ -12,18 +12,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgecut.cli.commands.build import build
+from edgecut.cli.commands.check import check
 from edgecut.cli.commands.diff import diff
 from edgecut.cli.commands.emit import emit
 from edgecut.cli.commands.opt import opt
 from edgecut.cli.commands.passes import passes
 from edgecut.cli.commands.prune import prune
 from edgecut.cli.commands.quantize import quantize
+from edgecut.cli.commands.run import run
+from edgecut.cli.commands.serve import serve
 from edgecut.cli.commands.show import show
 
 INTERRUPTED = 130  # what a shell reports for a process ended by SIGINT
 
 # In the order in which a user meets them.
-COMMANDS = (build, show, diff, opt, prune, quantize, emit, passes)
+COMMANDS = (build, check, serve, run, prune, quantize, emit, opt, show, diff, passes)
 
 app = typer.Typer(
     no_args_is_help=True,
