@@ -1,0 +1,79 @@
+"""Describes the machine this runs on: CPU, governor, clock, temperature.
+
+Runs on the device: standard library, Python 3.9. What a system does not tell is left empty.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Optional
+
+from edgecut.profilers.record import Machine
+
+_CPU = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+_BOARD = Path("/proc/device-tree/model")
+_THERMAL = Path("/sys/class/thermal")
+
+
+def describe() -> Machine:
+    """The machine as it is now."""
+    return Machine(
+        name=_name(),
+        architecture=platform.machine(),
+        system=f"{platform.system()} {platform.release()}",
+        cores=_cores(),
+        memory_mb=_memory_mb(),
+        governor=_read(_CPU / "scaling_governor"),
+        mhz=_mhz(),
+        celsius=celsius(),
+    )
+
+
+def celsius() -> Optional[float]:
+    """The hottest thermal zone, if there is any."""
+    found = [_read(zone / "temp") for zone in sorted(_THERMAL.glob("thermal_zone*"))]
+    numbers = [float(text) / 1000 for text in found if text.lstrip("-").isdigit()]
+    return max(numbers) if numbers else None
+
+
+def _name() -> str:
+    board = _read(_BOARD).rstrip("\0")
+    return board or _cpuinfo("model name") or _cpuinfo("Hardware") or platform.processor() or "unknown"
+
+
+def _mhz() -> Optional[float]:
+    khz = _read(_CPU / "scaling_cur_freq")
+    if khz.isdigit():
+        return float(khz) / 1000
+    text = _cpuinfo("cpu MHz")
+    return float(text) if text else None
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory_mb() -> int:
+    for line in _read(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def _cpuinfo(key: str) -> str:
+    for line in _read(Path("/proc/cpuinfo")).splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

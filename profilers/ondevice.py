@@ -1,0 +1,178 @@
+"""Profiles one TFLite file on the machine that this runs on, and prints the profile as JSON.
+
+This is what is sent to a device, and what times the edge on this machine: the same code on both. It
+runs in a process of its own, so that its peak memory is the model's. Python 3.9, NumPy, ai-edge-litert.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from edgecut.ir import typed
+from edgecut.profilers import machine, stats
+from edgecut.profilers.record import SCHEMA, FileProfile, OperatorTime, SignatureTimes
+
+# Exit codes of the program: the model cannot be run, or the runtime is not there.
+BAD_MODEL, NO_RUNTIME = 1, 3
+INSTALL = "python3 -m pip install numpy ai-edge-litert"
+WARM_UP_S = 0.1
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Profile the file that the command line names; the result goes to stdout."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", type=Path, help="TFLite file")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=50, help="timed inferences at most")
+    parser.add_argument("--seconds", type=float, default=1.0, help="stop timing a signature after this long")
+    parser.add_argument("--no-operators", action="store_true", help="time the whole model only")
+    options = parser.parse_args(argv)
+    try:
+        import ai_edge_litert.interpreter  # noqa: F401
+    except ImportError as error:
+        return _fail(f"LiteRT is not usable here: {error} (install it: {INSTALL})", NO_RUNTIME)
+    if not options.model.is_file():
+        return _fail(f"{options.model}: no such file", BAD_MODEL)
+    try:
+        found = profile(
+            options.model, options.threads, options.runs, options.seconds, not options.no_operators
+        )
+    except (ValueError, RuntimeError) as error:
+        return _fail(f"{options.model}: LiteRT cannot run it: {error}", BAD_MODEL)
+    print(typed.dumps(found))
+    return 0
+
+
+def profile(path: Path, threads: int, runs: int, seconds: float, operators: bool = True) -> FileProfile:
+    """Profile every signature of a file.
+
+    Args:
+        path: The file.
+        threads: CPU threads.
+        runs: Timed inferences of each signature at most.
+        seconds: Stop timing a signature after this long (but not before a few runs).
+        operators: Time operators too.
+
+    Raises:
+        ValueError: LiteRT does not load the file.
+        RuntimeError: LiteRT cannot run it.
+    """
+    from importlib.metadata import version
+
+    from ai_edge_litert.interpreter import Interpreter
+
+    where = machine.describe()
+    before = _peak_bytes()
+    start = time.perf_counter()
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    calls = _signatures(interpreter)
+    load = time.perf_counter() - start
+    timed = [_time(name, call, runs, seconds) for name, call in calls.items()]
+    memory = max(_peak_bytes() - before, 0)
+    if operators:
+        timed = _with_operators(timed, path, threads, runs, seconds)
+    where = dataclasses.replace(where, celsius_after=machine.celsius())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    runtime = f"ai-edge-litert {version('ai-edge-litert')}"
+    return FileProfile(SCHEMA, path.name, digest, runtime, threads, load, memory, where, tuple(timed))
+
+
+def _signatures(interpreter: Any) -> dict[str, Callable[[], object]]:
+    """A call without arguments per signature, its inputs set; kernels are prepared here."""
+    names = list(interpreter.get_signature_list())
+    if len(names) <= 1:
+        interpreter.allocate_tensors()
+        for detail in interpreter.get_input_details():
+            interpreter.set_tensor(detail["index"], _sample(detail))
+        return {names[0] if names else "": interpreter.invoke}
+    return {name: _runner(interpreter.get_signature_runner(name)) for name in names}
+
+
+def _runner(runner: Any) -> Callable[[], object]:
+    feeds = {name: _sample(detail) for name, detail in runner.get_input_details().items()}
+    return lambda: runner(**feeds)
+
+
+def _sample(detail: dict[str, Any]) -> Any:
+    """Small random numbers: valid as indices, and no denormals."""
+    random = np.random.default_rng(0)
+    if np.issubdtype(detail["dtype"], np.floating):
+        return random.random(detail["shape"], dtype=np.float32).astype(detail["dtype"])
+    return random.integers(0, 2, detail["shape"]).astype(detail["dtype"])
+
+
+def _time(name: str, call: Callable[[], object], runs: int, seconds: float) -> SignatureTimes:
+    first = stats.repeat(call, 1, 0.0, 1)[0]
+    stats.repeat(call, runs, WARM_UP_S, 2)
+    return SignatureTimes(name, stats.describe(stats.repeat(call, runs, seconds)), first)
+
+
+def _with_operators(
+    timed: list[SignatureTimes], path: Path, threads: int, runs: int, seconds: float
+) -> list[SignatureTimes]:
+    from edgecut.profilers.litert_capi import OperatorProfiler, ProfilerError
+
+    try:
+        profiler = OperatorProfiler(path, threads)
+        index = {name: i for i, name in enumerate(profiler.signatures())}
+        return [_operators(t, profiler, index.get(t.name, 0), runs, seconds) for t in timed]
+    except ProfilerError as error:
+        return [dataclasses.replace(t, note=f"operators were not timed: {error}") for t in timed]
+
+
+def _operators(
+    whole: SignatureTimes, profiler: Any, signature: int, runs: int, seconds: float
+) -> SignatureTimes:
+    run = profiler.prepare(signature)
+    events: list[Any] = []
+    stats.repeat(run, runs, WARM_UP_S, 2)
+    samples = stats.repeat(lambda: events.append(run()), runs, seconds)
+    names = [(e.name, e.delegated, e.node) for e in events[0]]
+    same = [e for e in events if [(x.name, x.delegated, x.node) for x in e] == names]
+    # The profiler counts whole microseconds: the mean over many runs is finer than any one of them.
+    # Slow runs are left out as a whole, so that one pause does not fall on one operator.
+    limit = statistics.median(sum(e.seconds for e in run) for run in same) * (1 + stats.FAR_PART)
+    quiet = [run for run in same if sum(e.seconds for e in run) <= limit]
+    means = [statistics.fmean(run[i].seconds for run in quiet) for i in range(len(names))]
+    found = _number_partitions(names, means)
+    return dataclasses.replace(whole, operators=found, profiled_s=statistics.median(samples))
+
+
+def _number_partitions(names: list[tuple[str, bool, int]], means: list[float]) -> tuple[OperatorTime, ...]:
+    """XNNPACK numbers its nodes from 0 in every partition; a fall in the numbers begins a new one."""
+    found: list[OperatorTime] = []
+    partition, last = 0, -1
+    for (name, delegated, node), mean in zip(names, means):
+        partition += (delegated and node <= last) or (not delegated and last >= 0)
+        last = node if delegated else -1
+        found.append(OperatorTime(name, mean, delegated, node, partition))
+    return tuple(found)
+
+
+def _peak_bytes() -> int:
+    """Peak resident memory of this process so far (Linux counts it in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"edgecut profile: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    # LiteRT's threads need not end in order; nothing is left to flush but stdout.
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)
