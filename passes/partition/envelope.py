@@ -6,15 +6,16 @@ where the lines of two neighbours meet, either a better placement shows up, or t
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from edgecut.passes.partition.objective import BITS_PER_MEGABYTE, BYTES_SENT, Objective
+from edgecut.passes.partition.objective import BITS_PER_MEGABYTE, BYTES_SENT, Objective, Rates
 from edgecut.passes.partition.problem import Mask
 from edgecut.passes.partition.solver import Solver
 
 SLOWEST_MBPS = 0.01
 FASTEST_MBPS = 10_000.0
-"""The envelope is searched between these; beyond them its outermost pieces are kept."""
+"""What is the best only beyond these bandwidths is left out, as no artifact should carry it."""
 
 SAME = 1e-9
 """Relative difference below which two prices count as equal: sums of doubles, solved to 1e-11."""
@@ -36,21 +37,25 @@ class Piece:
         """Its price at a delay."""
         return self.intercept + self.slope * at
 
+    def matters(self, low: float, high: float) -> bool:
+        """Whether it sends nothing, or is best somewhere between these bandwidths."""
+        return self.slope == 0 or (self.min_mbps < high and (self.max_mbps is None or self.max_mbps > low))
+
     def covers(self, mbps: float) -> bool:
         """Whether it is best at this bandwidth."""
         return self.min_mbps <= mbps and (self.max_mbps is None or mbps <= self.max_mbps)
 
 
 def envelope(solver: Solver, objective: Objective, mbps: float) -> list[Piece]:
-    """The best placements over all bandwidths, from the slowest to the fastest.
+    """The best placements over all bandwidths, from the slowest to the fastest; their ranges adjoin.
 
     Args:
         solver: The problem.
         objective: What to minimize.
-        mbps: A bandwidth that is searched even if it is beyond the usual range.
+        mbps: A bandwidth that counts even if it is beyond the usual range.
     """
-    fastest = _piece(solver, objective, max(FASTEST_MBPS, mbps))
-    slowest = _piece(solver, objective, min(SLOWEST_MBPS, mbps))
+    fastest = _piece(solver, objective, [objective.fixed, BYTES_SENT])
+    slowest = _piece(solver, objective, [BYTES_SENT, objective.fixed])
     found, stack = [fastest], [slowest]
     while stack:
         between = _between(solver, objective, found[-1], stack[-1])
@@ -58,7 +63,9 @@ def envelope(solver: Solver, objective: Objective, mbps: float) -> list[Piece]:
             found.append(stack.pop())
         else:
             stack.append(between)
-    return _with_ranges(_distinct(found))
+    low, high = min(SLOWEST_MBPS, mbps), max(FASTEST_MBPS, mbps)
+    ranged = _with_ranges(_distinct(found))
+    return _with_ranges([piece for piece in ranged if piece.matters(low, high)])[::-1]
 
 
 def best_at(pieces: list[Piece], mbps: float) -> int:
@@ -66,8 +73,8 @@ def best_at(pieces: list[Piece], mbps: float) -> int:
     return next(i for i, piece in enumerate(pieces) if piece.covers(mbps))
 
 
-def _piece(solver: Solver, objective: Objective, mbps: float) -> Piece:
-    cloud = solver.minimize([objective.at(mbps), BYTES_SENT])
+def _piece(solver: Solver, objective: Objective, priorities: Sequence[Rates]) -> Piece:
+    cloud = solver.minimize(priorities)
     return Piece(cloud, *objective.line(solver.problem.totals(cloud)))
 
 
@@ -76,7 +83,7 @@ def _between(solver: Solver, objective: Objective, fast: Piece, slow: Piece) -> 
     corner = _corner(fast, slow)
     if corner is None:
         return None
-    found = _piece(solver, objective, BITS_PER_MEGABYTE / corner)
+    found = _piece(solver, objective, [objective.at(BITS_PER_MEGABYTE / corner), BYTES_SENT])
     beats = found.price(corner) < fast.price(corner) * (1 - SAME)
     return found if beats and slow.slope < found.slope < fast.slope else None
 
@@ -101,11 +108,10 @@ def _distinct(pieces: list[Piece]) -> list[Piece]:
 
 
 def _with_ranges(pieces: list[Piece]) -> list[Piece]:
-    """Order by bandwidth and note where neighbours meet."""
-    corners = [_corner(a, b) for a, b in itertools.pairwise(pieces)]
-    ends = [BITS_PER_MEGABYTE / c for c in corners if c]
-    ranged = [
+    """Note where neighbours meet; from the fastest to the slowest bandwidth."""
+    corners = [_corner(fast, slow) for fast, slow in itertools.pairwise(pieces)]
+    ends = [BITS_PER_MEGABYTE / corner for corner in corners if corner]
+    return [
         replace(piece, min_mbps=low, max_mbps=high)
         for piece, low, high in zip(pieces, [*ends, 0.0], [None, *ends], strict=True)
     ]
-    return ranged[::-1]

@@ -1,0 +1,163 @@
+"""The solver and the envelope against brute force, on random graphs."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgecut.ir.errors import ConstraintError
+from edgecut.passes.partition.cuts import is_legal
+from edgecut.passes.partition.enumerate import placements
+from edgecut.passes.partition.envelope import best_at, envelope
+from edgecut.passes.partition.objective import Link, latency
+from edgecut.passes.partition.problem import INPUT, Floats, Mask, Problem
+from edgecut.passes.partition.solver import Solver
+
+# Prices are sums of at most 30 doubles near 1; HiGHS is exact to 1e-7 after our scaling by 1e4.
+EXACT = 1e-9
+
+
+@st.composite
+def problems(draw: st.DrawFn, most: int = 7) -> Problem:
+    """A random graph: several inputs and outputs, tensors with many readers, pins, ties, free groups.
+
+    It is made from one seed: drawing each figure on its own would take longer than solving.
+    """
+    return random_problem(draw(st.integers(1, most)), np.random.default_rng(draw(st.integers(0, 1 << 32))))
+
+
+def random_problem(count: int, rng: np.random.Generator) -> Problem:
+    producer = [INPUT] * int(rng.integers(1, 3))
+    reads: set[tuple[int, int]] = set()
+    for group in range(count):
+        reads |= {(int(t), group) for t in rng.integers(0, len(producer), rng.integers(1, 4))}
+        producer += [group] * int(rng.integers(1, 3))
+    used = sorted({tensor for tensor, _ in reads})
+    index = {tensor: i for i, tensor in enumerate(used)}
+    pairs = sorted((index[tensor], group) for tensor, group in reads)
+    pinned = rng.random() < 0.5
+    pin = rng.choice(list("-----ec") if pinned else ["-"], count)
+    is_output = rng.random(count) < 0.4
+    is_output[-1] = True
+    return Problem(
+        groups=tuple(f"g{i}" for i in range(count)),
+        edge_s=_some(rng, [0.0, 0.1, 0.25, 0.5, 1.0], count),
+        cloud_s=_some(rng, [0.0, 0.02, 0.1], count) / 2,
+        must_edge=pin == "e",
+        must_cloud=pin == "c",
+        answer=np.where(is_output, rng.integers(0, 50, count), 0),
+        tensors=tuple(f"t{t}" for t in used),
+        size=np.ceil(_some(rng, [0.01, 0.1, 1.0], len(used)) * 1000).astype(np.int64),
+        sealed=rng.random(len(used)) < (0.1 if pinned else 0.0),
+        producer=np.array(producer)[used],
+        read_tensor=np.array([t for t, _ in pairs], np.int64),
+        read_group=np.array([g for _, g in pairs], np.int64),
+        fixed_answer=int(rng.choice([0, 8])),
+        reasons={f"g{i}": f"g{i} is pinned" for i, p in enumerate(pin) if p != "-"},
+    )
+
+
+def _some(rng: np.random.Generator, few: list[float], count: int) -> Floats:
+    """Either figures of which many are equal, zero among them, or figures that all differ."""
+    return rng.choice(few, count) if rng.random() < 0.5 else rng.random(count)
+
+
+def every_legal(problem: Problem) -> list[Mask]:
+    """By trying every assignment of sides."""
+    sources, readers = problem.arcs
+    masks = [np.array(bits, bool) for bits in itertools.product([False, True], repeat=len(problem.groups))]
+    flows = [m for m in masks if not (m[sources] & ~m[readers]).any()]
+    return [m for m in flows if is_legal(problem, m)]
+
+
+LINKS = st.builds(
+    Link,
+    name=st.just("link"),
+    up_mbps=st.sampled_from([0.01, 0.1, 10_000.0]) | st.floats(0.001, 20_000.0),
+    down_mbps=st.floats(0.01, 1000.0),
+    rtt_s=st.sampled_from([0.0, 0.02, 0.5]),
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(problems(), LINKS)
+def test_solver_finds_what_brute_force_finds(problem: Problem, link: Link) -> None:
+    rates = latency(link).at(link.up_mbps)
+    legal = every_legal(problem)
+    if not legal:
+        with pytest.raises(ConstraintError, match="no cut is legal"):
+            Solver(problem)
+        return
+    found = Solver(problem).best(rates)
+    assert any(np.array_equal(found, cloud) for cloud in legal)
+    best = min(rates.price(problem.totals(cloud)) for cloud in legal)
+    assert rates.price(problem.totals(found)) == pytest.approx(best, rel=EXACT, abs=EXACT)
+
+
+@settings(max_examples=500, deadline=None)
+@given(problems(), LINKS)
+def test_ties_go_to_fewer_bytes_then_to_the_edge(problem: Problem, link: Link) -> None:
+    legal = every_legal(problem)
+    if not legal:
+        return
+    rates = latency(link).at(link.up_mbps)
+    prices = [rates.price(problem.totals(cloud)) for cloud in legal]
+    best = min(prices)
+    equal = [c for c, price in zip(legal, prices, strict=True) if price <= best + EXACT * max(1.0, best)]
+    wanted = min(equal, key=lambda c: (problem.totals(c).up_bytes, int(c.sum())))
+    found = Solver(problem).best(rates)
+    # A price within rounding of the best may or may not count as a tie.
+    clear = all(price <= best + 1e-13 or price > best + 1e-6 for price in prices)
+    if clear:
+        assert np.array_equal(found, wanted)
+
+
+@settings(max_examples=400, deadline=None)
+@given(problems(), LINKS)
+def test_envelope_is_the_best_at_every_bandwidth(problem: Problem, link: Link) -> None:
+    legal = every_legal(problem)
+    if not legal:
+        return
+    objective = latency(link)
+    pieces = envelope(Solver(problem), objective, link.up_mbps)
+    totals = [problem.totals(cloud) for cloud in legal]
+    ends = [p.max_mbps for p in pieces if p.max_mbps and p.max_mbps >= min(0.01, link.up_mbps)]
+    for mbps in [*np.geomspace(0.01, 10_000, 61), link.up_mbps, *ends]:
+        rates = objective.at(mbps)
+        best = min(rates.price(t) for t in totals)
+        planned = rates.price(problem.totals(pieces[best_at(pieces, mbps)].cloud))
+        # Near a corner two lines differ by less than the relative 1e-9 that counts as equal there.
+        assert planned == pytest.approx(best, rel=1e-8, abs=1e-9)
+
+
+@settings(max_examples=300, deadline=None)
+@given(problems(), LINKS)
+def test_ranges_of_the_envelope_adjoin_and_swap_at_their_ends(problem: Problem, link: Link) -> None:
+    if not every_legal(problem):
+        return
+    objective = latency(link)
+    pieces = envelope(Solver(problem), objective, link.up_mbps)
+    assert pieces[0].min_mbps == 0.0
+    assert pieces[-1].max_mbps is None
+    for slow, fast in itertools.pairwise(pieces):
+        end = slow.max_mbps
+        assert end is not None
+        assert end == fast.min_mbps > slow.min_mbps
+        prices = [objective.at(end).price(problem.totals(p.cloud)) for p in (slow, fast)]
+        # A corner is the quotient of two differences; the prices there agree to a few roundings.
+        assert prices[0] == pytest.approx(prices[1], rel=1e-9)
+        assert slow.slope < fast.slope
+
+
+@settings(max_examples=300, deadline=None)
+@given(problems())
+def test_enumeration_lists_every_legal_placement_once(problem: Problem) -> None:
+    legal = every_legal(problem)
+    if not legal:
+        return
+    found, complete = placements(problem)
+    assert complete
+    assert len(found) == len(legal)
+    assert {c.tobytes() for c in found} == {c.tobytes() for c in legal}
