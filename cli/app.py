@@ -16,6 +16,7 @@ from edgecut.cli.commands.check import check
 from edgecut.cli.commands.diff import diff
 from edgecut.cli.commands.emit import emit
 from edgecut.cli.commands.opt import opt
+from edgecut.cli.commands.partition import partition
 from edgecut.cli.commands.passes import passes
 from edgecut.cli.commands.prune import prune
 from edgecut.cli.commands.quantize import quantize
@@ -26,7 +27,7 @@ from edgecut.cli.commands.show import show
 INTERRUPTED = 130  # what a shell reports for a process ended by SIGINT
 
 # In the order in which a user meets them.
-COMMANDS = (build, check, serve, run, prune, quantize, emit, opt, show, diff, passes)
+COMMANDS = (build, check, serve, run, prune, quantize, partition, emit, opt, show, diff, passes)
 
 app = typer.Typer(
     no_args_is_help=True,
