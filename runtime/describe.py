@@ -63,12 +63,12 @@ def _row(r: CutReport) -> tuple[str, ...]:
 
 
 def _summary(array: np.ndarray) -> str:
-    if array.size <= _SHOWN:
-        return np.array2string(array.ravel(), precision=6, separator=", ", max_line_width=10**6)
     flat = array.ravel()
-    if array.ndim == 2 and array.shape[0] == 1:
+    if array.ndim == 2 and array.shape[0] == 1 < array.shape[1]:
         top = np.argsort(-flat.astype(np.float64), kind="stable")[:_TOP]
         return "top: " + ", ".join(f"{i} ({flat[i]:.4g})" for i in top)
+    if array.size <= _SHOWN:
+        return np.array2string(flat, precision=6, separator=", ", max_line_width=10**6)
     return f"min {flat.min():.6g}, mean {flat.mean():.6g}, max {flat.max():.6g}"
 
 

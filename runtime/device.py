@@ -91,14 +91,14 @@ class Device:
         record = self.manifest.cut(cut) if cut is not None else self.manifest.cuts[0]
         start = time.perf_counter()
         made = self._run_edge(record, inputs)
-        edge_done = time.perf_counter()
+        edge_s = time.perf_counter() - start if record.signature else 0.0
         if record.cloud_model is None:
-            phases = Phases(edge_s=edge_done - start, total_s=time.perf_counter() - start)
+            phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
             return Answer(self._outputs(made), record.name, phases)
         sends = {s.name: _fit(made.get(s.name, inputs.get(s.name)), s) for s in record.sends}
         exchange = self._ask(record, sends)
         outputs = self._outputs({**exchange.response.tensors, **made})
-        phases = _phases(edge_done - start, exchange, time.perf_counter() - start)
+        phases = _phases(edge_s, exchange, time.perf_counter() - start)
         return Answer(outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes)
 
     def close(self) -> None:

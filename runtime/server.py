@@ -20,14 +20,11 @@ from edgecut.runtime.codec import WireError
 from edgecut.runtime.engine import BusyError, Engine
 from edgecut.runtime.repository import VERSION, Repository, ServedModel
 
-MAX_BODY = 64 << 20
-"""Default bytes of the largest request."""
-
 
 class ProtocolServer:
     """The handlers, and what they share."""
 
-    def __init__(self, repository: Repository, engine: Engine, *, max_body: int = MAX_BODY) -> None:
+    def __init__(self, repository: Repository, engine: Engine, *, max_body: int) -> None:
         self.repository = repository
         self.engine = engine
         self.max_body = max_body
@@ -100,7 +97,7 @@ class ProtocolServer:
         return b"".join(chunks)
 
 
-def application(repository: Repository, engine: Engine, *, max_body: int = MAX_BODY) -> Starlette:
+def application(repository: Repository, engine: Engine, *, max_body: int) -> Starlette:
     """The ASGI application that offers a repository's models.
 
     Args:

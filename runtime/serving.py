@@ -16,6 +16,8 @@ from edgecut.ir.errors import TargetError
 from edgecut.runtime.engine import Engine
 from edgecut.runtime.repository import Repository
 
+MAX_BODY = 64 << 20
+"""Default bytes of the largest request."""
 _DRAIN_S = 10
 _START_S = 30.0
 
@@ -27,6 +29,7 @@ def serve(
     port: int,
     threads: int = 1,
     workers: int = 1,
+    max_body: int = MAX_BODY,
     announce: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve the cloud halves of some builds until SIGINT or SIGTERM; running requests are finished.
@@ -37,6 +40,7 @@ def serve(
         port: Port to listen on; 0 takes a free one.
         threads: CPU threads of each model.
         workers: Requests that run at once.
+        max_body: Bytes of the largest request that is read.
         announce: Told the URL once the server answers.
 
     Raises:
@@ -45,7 +49,7 @@ def serve(
     """
     repository = Repository(builds, threads=threads)
     with _listen(host, port) as listener:
-        server = _uvicorn(repository, workers)
+        server = _uvicorn(repository, workers, max_body)
         url = _url(host, listener)
         notice = threading.Thread(target=_announce, args=(server, lambda: announce(url)), daemon=True)
         notice.start()
@@ -56,7 +60,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def background(builds: Sequence[Path], *, threads: int = 1) -> Iterator[str]:
+def background(builds: Sequence[Path], *, threads: int = 1, max_body: int = MAX_BODY) -> Iterator[str]:
     """Serve some builds on a free loopback port while the block runs; gives the URL.
 
     Raises:
@@ -64,7 +68,7 @@ def background(builds: Sequence[Path], *, threads: int = 1) -> Iterator[str]:
         TargetError: The server does not start.
     """
     with _listen("127.0.0.1", 0) as listener:
-        server = _uvicorn(Repository(builds, threads=threads), 1)
+        server = _uvicorn(Repository(builds, threads=threads), 1, max_body)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
@@ -76,12 +80,12 @@ def background(builds: Sequence[Path], *, threads: int = 1) -> Iterator[str]:
             thread.join(_DRAIN_S)
 
 
-def _uvicorn(repository: Repository, workers: int) -> Any:
+def _uvicorn(repository: Repository, workers: int, max_body: int) -> Any:
     import uvicorn
 
     from edgecut.runtime.server import application
 
-    app = application(repository, Engine(workers=workers))
+    app = application(repository, Engine(workers=workers), max_body=max_body)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=_DRAIN_S
     )
