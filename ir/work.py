@@ -124,15 +124,17 @@ def peak_activation_bytes(program: Program) -> int:
     order = list(program.nodes)
     last = {v: i for i, n in enumerate(order) for v in n.inputs if v is not None}
     last.update(dict.fromkeys(program.graph.outputs, len(order)))
-    alive = peak = sum(_nbytes(v) for v in program.graph.inputs)
-    free: dict[int, int] = {}
+    dying: dict[int, int] = {}
+    for value in program.graph.inputs:
+        dying[last.get(value, 0)] = dying.get(last.get(value, 0), 0) + _nbytes(value)
+    alive = peak = sum(dying.values())
     for i, node in enumerate(order):
-        written = [v for v in node.outputs if node.op_type not in _VIEWS and not _is_weight(v)]
-        for value in written:
-            free[last.get(value, i)] = free.get(last.get(value, i), 0) + _nbytes(value)
-        alive += sum(map(_nbytes, written))
+        for value in node.outputs:
+            size = 0 if node.op_type in _VIEWS or _is_weight(value) else _nbytes(value)
+            dying[last.get(value, i)] = dying.get(last.get(value, i), 0) + size
+            alive += size
         peak = max(peak, alive)
-        alive -= free.get(i, 0)
+        alive -= dying.get(i, 0)
     return peak
 
 

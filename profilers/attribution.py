@@ -34,12 +34,13 @@ def attribute(
         before: The groups that each group reads from.
         weights: Predicted seconds of each group: how what has to be shared is shared.
     """
-    hosts = _hosts(order, before, {g for k in kernels for g in k.groups})
+    named = _named(kernels, order)
+    hosts = _hosts(order, before, {g for k in named for g in k.groups})
     shares: dict[str, list[str]] = {}
     for group in order:
         shares.setdefault(hosts[group], []).append(group)
     found = dict.fromkeys(order, 0.0)
-    for kernel in _named(kernels, order):
+    for kernel in named:
         members = [m for g in kernel.groups for m in shares[g]]
         total = sum(weights[m] for m in members)
         for member in members:

@@ -22,7 +22,11 @@ def places(order: Sequence[str], weights: Mapping[str, float], count: int) -> li
 
 
 def correct(
-    times: Mapping[str, float], order: Sequence[str], ends: Sequence[int], prefixes: Sequence[float], whole: float
+    times: Mapping[str, float],
+    order: Sequence[str],
+    ends: Sequence[int],
+    prefixes: Sequence[float],
+    whole: float,
 ) -> dict[str, float]:
     """Scale times so that those of every interval add up to what the interval was measured to take.
 
@@ -47,7 +51,7 @@ def correct(
 
 
 def _monotone(values: Sequence[float]) -> list[float]:
-    """The nearest sequence that never falls (pool adjacent violators): noise makes prefixes overtake others."""
+    """The nearest sequence that never falls (pool adjacent violators): noise makes prefixes cross."""
     blocks: list[tuple[float, int]] = []
     for value in values:
         blocks.append((value, 1))

@@ -26,7 +26,13 @@ class Operator:
 # run as a fully connected layer, a reshape as a copy, an activation as a clamp.
 _FAMILIES = {
     "product": (
-        ("Convolution", "Deconvolution", "Fully Connected", "Batch Matrix Multiply", "Dynamic Fully Connected"),
+        (
+            "Convolution",
+            "Deconvolution",
+            "Fully Connected",
+            "Batch Matrix Multiply",
+            "Dynamic Fully Connected",
+        ),
         "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV FULLY_CONNECTED BATCH_MATMUL",
     ),
     "view": (("Static Reshape", "Copy", "Static Expand Dims"), "RESHAPE SQUEEZE EXPAND_DIMS"),
@@ -40,7 +46,10 @@ _FAMILIES = {
     "slice": (("Static Slice", "Slice", "Strided Slice"), "SLICE STRIDED_SLICE"),
     "resize": (("Static Resize", "Resize"), "RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR"),
     "softmax": (("Softmax",), "SOFTMAX"),
-    "clamp": (("Clamp", "ReLU", "Leaky ReLU", "PReLU"), "RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LEAKY_RELU PRELU"),
+    "clamp": (
+        ("Clamp", "ReLU", "Leaky ReLU", "PReLU"),
+        "RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LEAKY_RELU PRELU",
+    ),
     "sigmoid": (("Sigmoid",), "LOGISTIC"),
     "multiply": (("Multiply",), "MUL"),
     "subtract": (("Subtract",), "SUB"),

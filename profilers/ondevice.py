@@ -102,7 +102,13 @@ def _signatures(interpreter: Any) -> dict[str, Callable[[], object]]:
 
 def _runner(runner: Any) -> Callable[[], object]:
     feeds = {name: _sample(detail) for name, detail in runner.get_input_details().items()}
-    return lambda: runner(**feeds)
+    runner(**feeds)  # sets the inputs
+    invoke = getattr(getattr(runner, "_interpreter_wrapper", None), "Invoke", None)
+    index = getattr(runner, "_subgraph_index", None)
+    if invoke is None or index is None:
+        return lambda: runner(**feeds)
+    # The public call also copies inputs and outputs through Python, which would be timed with the model.
+    return lambda: invoke(index)
 
 
 def _sample(detail: dict[str, Any]) -> Any:

@@ -205,7 +205,7 @@ def load_network(name: str) -> Network:
     Raises:
         UsageError: No such network or file, or the file does not fit; the message names the key.
     """
-    network = _load(Network, "networks", _ALIASES.get(name, name))
+    network = _load(Network, "networks", ALIASES.get(name, name))
     for key in ("up_mbps", "down_mbps"):
         _require(getattr(network, key) > 0, name, f"{key} has to be above 0")
     for key in ("rtt_ms", "jitter_ms", "price_per_gb"):
@@ -224,19 +224,22 @@ def network_names() -> list[str]:
     return _names("networks")
 
 
-def source(name: str) -> str:
-    """The text of a built-in target's file or of the user's, comments included.
+def text(room: str, name: str) -> str:
+    """The text of a target's file, comments included.
+
+    Args:
+        room: ``devices`` or ``networks``.
+        name: A built-in name (with or without a size), or a path that ends in ``.toml``.
 
     Raises:
         UsageError: There is none.
     """
     base = name if name.endswith(".toml") else name.partition(":")[0]
-    base = _ALIASES.get(base, base)
-    room = "networks" if base in network_names() else "devices"
-    return _text(room, base)
+    return _text(room, ALIASES.get(base, base))
 
 
-_ALIASES = {"lte": "4g"}
+ALIASES = {"lte": "4g"}
+"""Other names of networks."""
 
 
 def _names(room: str) -> list[str]:
@@ -248,6 +251,7 @@ def _load(cls: type[T], room: str, name: str) -> T:
     try:
         data: dict[str, Any] = tomllib.loads(_text(room, name))
         data.setdefault("name", Path(name).stem)
+        data.setdefault("title", data["name"])
         decoded: T = typed.decode(cls, data, room.removesuffix("s"))
     except (tomllib.TOMLDecodeError, ValueError) as error:
         raise UsageError(str(error), where=name, hint="docs/adding-a-target.md explains the keys") from error

@@ -55,12 +55,12 @@ class ProfileTargets(Pass):
         at_edge = _side(
             sides.key(edge, "edge", options),
             _known_edge(groups, known, before),
-            lambda: sides.edge(program, edge, groups, options, context),
+            lambda: sides.edge(program, edge, groups, options),
         )
         at_cloud = _side(
             sides.key(cloud, "cloud", options),
             _known_cloud(groups, known, before),
-            lambda: sides.cloud(program, cloud, groups, options, context),
+            lambda: sides.cloud(program, cloud, groups, options),
         )
         costs = {g.id: Cost(at_edge.groups.get(g.id), at_cloud.groups.get(g.id)) for g in groups}
         grouping.annotate(program, groups, costs)

@@ -9,14 +9,16 @@ from typing import Literal
 
 from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
-from edgecut.passes.base import Context
 from edgecut.passes.profile.grouping import Grouped
-from edgecut.profilers import analytic
+from edgecut.profilers import analytic, plan
+from edgecut.profilers.plan import Groups
 from edgecut.profilers.result import GroupTimes
-from edgecut.targets.spec import Device
+from edgecut.targets.spec import Device, load_device
 
 # The package whose version decides measured times.
 RUNTIMES = {"edge": "ai-edge-litert", "cloud": "onnxruntime"}
+# What is shared between fused groups on a device without figures of its own goes by this one's.
+LIKE = "x86-host"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,18 @@ class Options:
 
     threads: int
     runs: int
+
+
+def place(target: str | None, edge: str, cloud: str) -> tuple[str, str]:
+    """Put a target that is meant for either side on the side of its kind (both, if it may stand on both).
+
+    Returns:
+        Names of the edge and the cloud target.
+    """
+    if target is None:
+        return edge, cloud
+    kind = load_device(target).kind
+    return target if kind != "cloud" else edge, target if kind != "edge" else cloud
 
 
 def key(device: Device, side: Literal["edge", "cloud"], options: Options) -> str:
@@ -37,23 +51,23 @@ def key(device: Device, side: Literal["edge", "cloud"], options: Options) -> str
     return hashlib.sha256(f"{described}\0{version(RUNTIMES[side])}".encode()).hexdigest()[:16]
 
 
-def edge(
-    program: Program, device: Device, groups: Sequence[Grouped], options: Options, context: Context
-) -> GroupTimes:
+def edge(program: Program, device: Device, groups: Sequence[Grouped], options: Options) -> GroupTimes:
     """Times on the edge of every group that it can run."""
     able = [g for g in groups if g.reason is None]
     if not device.reach:
         return analytic.predict(device, {g.id: g.work for g in able}, options.threads)
     from edgecut.profilers import litert
 
-    members = {g.id: tuple(n.name or "" for n in g.nodes) for g in able}
-    return litert.measure(program, device, members, options.threads, options.runs, context.progress)
+    planned = _plan(program, device, groups)
+    return litert.measure(program, device, planned, {g.id for g in able}, options.threads, options.runs)
 
 
-def cloud(
-    program: Program, device: Device, groups: Sequence[Grouped], options: Options, context: Context
-) -> GroupTimes:
-    """Times in the cloud of every group."""
+def cloud(program: Program, device: Device, groups: Sequence[Grouped], options: Options) -> GroupTimes:
+    """Times in the cloud of every group.
+
+    Raises:
+        UsageError: The server is elsewhere.
+    """
     if not device.reach:
         return analytic.predict(device, {g.id: g.work for g in groups}, options.threads)
     if not device.is_local:
@@ -62,5 +76,11 @@ def cloud(
         )
     from edgecut.profilers import onnxruntime
 
+    return onnxruntime.measure(program, _plan(program, device, groups), options.threads, options.runs)
+
+
+def _plan(program: Program, device: Device, groups: Sequence[Grouped]) -> Groups:
+    figures = device if device.compute is not None else load_device(LIKE)
     members = {g.id: tuple(n.name or "" for n in g.nodes) for g in groups}
-    return onnxruntime.measure(program, members, options.threads, options.runs)
+    weights = {g.id: analytic.group_seconds(figures, g.work) for g in groups}
+    return plan.groups(program, members, weights)

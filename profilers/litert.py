@@ -1,0 +1,206 @@
+"""Times a program in LiteRT, on this machine or on a device: operators, and the whole.
+
+The program is emitted as the TFLite file that would ship, run by the same code on any machine
+(`edgecut.profilers.ondevice`), and the times of its kernels are handed back to the program's groups
+through the source map in the file. Groups that the edge cannot run divide the program into layers; each
+layer of those that it can run is emitted and timed on its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import onnx_ir as oir
+
+from edgecut.ir import extract, files
+from edgecut.ir.annotations import Conditions, Time
+from edgecut.ir.program import Program
+from edgecut.profilers import attribution, intervals, kernels, reach
+from edgecut.profilers.attribution import Kernel
+from edgecut.profilers.plan import Groups
+from edgecut.profilers.record import FileProfile, SignatureTimes
+from edgecut.profilers.result import GroupTimes
+from edgecut.targets import tflite
+from edgecut.targets.spec import Device
+
+# Where the operators' sum is further than this from the whole, they are corrected by intervals.
+TOLERANCE = 0.10
+# How many prefixes of the graph are timed for it. Each costs an inference's time and a copy of its kernels.
+PREFIXES = 12
+
+Correction = Literal["none", "scaled", "intervals"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Groups that were emitted and timed as one file."""
+
+    times: dict[str, Time]
+    total: Time
+    operators_s: float
+    correction: Correction
+    attribution: str
+    profile: FileProfile
+
+
+def measure(
+    program: Program, device: Device, groups: Groups, able: AbstractSet[str], threads: int, runs: int
+) -> GroupTimes:
+    """Time every group that the edge can run.
+
+    Args:
+        program: The program.
+        device: Where to run it.
+        groups: All fusion groups.
+        able: Ids of those that the edge can run.
+        threads: CPU threads.
+        runs: Timed inferences at most.
+
+    Raises:
+        ModelError: LiteRT refuses what was emitted.
+        TargetError: The device cannot be reached, or lacks the runtime.
+    """
+    done = [
+        _layer(extract_groups(program, groups, ids), device, groups.only(ids), threads, runs)
+        for ids in layers(groups, able)
+    ]
+    times = {g: time for layer in done for g, time in layer.times.items()}
+    total = done[0].total if len(done) == 1 and len(times) == len(groups.order) else None
+    return GroupTimes(times, total, _conditions(done, threads))
+
+
+def layers(groups: Groups, able: AbstractSet[str]) -> list[list[str]]:
+    """Groups that the edge can run, divided so that no path between two of a layer leaves it."""
+    depth: dict[str, int] = {}
+    found: dict[int, list[str]] = {}
+    for group in groups.order:
+        depth[group] = max((depth[b] + (b not in able) for b in groups.before[group]), default=0)
+        if group in able:
+            found.setdefault(depth[group], []).append(group)
+    return [found[d] for d in sorted(found)]
+
+
+def extract_groups(program: Program, groups: Groups, ids: Sequence[str]) -> Program:
+    """A program of these groups alone: it reads what they read from others, and gives what others read."""
+    if len(ids) == len(groups.order):
+        return program
+    inside = {name for i in ids for name in groups.members[i]}
+    free = extract.duplicable_nodes(program)
+    inputs: dict[str, None] = {}
+    outputs: dict[str, None] = {}
+    for node in (n for n in program.nodes if n.name in inside):
+        read = [_source(v, free) for v in extract.reads(node)]
+        inputs.update((v.name or "", None) for v in read if v is not None and _maker(v) not in inside)
+        outputs.update((v.name or "", None) for v in node.outputs if _leaves(v, inside))
+    return extract.subgraph(program, list(inputs), list(outputs), f"{program.graph.name}_part")
+
+
+def _source(value: oir.Value | None, free: AbstractSet[oir.Node]) -> oir.Value | None:
+    """The value that is really read, through duplicable nodes; None where it is constant."""
+    while value is not None and not extract.is_constant(value):
+        node = value.producer()
+        if node is None or node not in free:
+            return value
+        value = next((v for v in node.inputs if not extract.is_constant(v)), None)
+    return None
+
+
+def _maker(value: oir.Value) -> str | None:
+    node = value.producer()
+    return None if node is None else node.name
+
+
+def _leaves(value: oir.Value, inside: AbstractSet[str]) -> bool:
+    return value.is_graph_output() or any(user.name not in inside for user, _ in value.uses())
+
+
+def _layer(program: Program, device: Device, groups: Groups, threads: int, runs: int) -> Layer:
+    """Emit and time a program that the edge can run completely."""
+    with tempfile.TemporaryDirectory(prefix="edgecut-") as folder:
+        path = Path(folder) / "model.tflite"
+        data = tflite.emit(program, [extract.named_cut(program, "edge-only")]).data
+        files.write(path, data)
+        profile = reach.run(device, path, threads, runs)
+        signature = profile.signatures[0]
+        raw = _attribute(data, signature, groups)
+        whole, known = signature.whole, sum(raw.values())
+        correction: Correction = "scaled"
+        if abs(known / whole.median_s - 1) > TOLERANCE:
+            prefixes = _prefixes(program, device, groups, Path(folder), threads, runs)
+            raw = intervals.correct(raw, groups.order, *prefixes, whole.median_s)
+            correction = "intervals"
+    times = attribution.scale(raw, whole.median_s)
+    return Layer(
+        {g: Time(seconds, "measured", whole.spread) for g, seconds in times.items()},
+        Time(whole.median_s, "measured", whole.spread),
+        known if signature.operators else 0.0,
+        correction,
+        "LiteRT profiler" if signature.operators else f"intervals; {signature.note}",
+        profile,
+    )
+
+
+def _attribute(data: bytes, signature: SignatureTimes, groups: Groups) -> dict[str, float]:
+    """Seconds of every group by the runtime's own profiler; predicted proportions where there is none."""
+    if not signature.operators:
+        return dict(groups.weights)
+    operators = tflite.source_map(data)
+    matched = kernels.match(operators, signature.operators)
+    timed = [_kernel(o, t.seconds, groups) for o, t in zip(matched, signature.operators, strict=True)]
+    return attribution.attribute(timed, groups.order, groups.before, groups.weights)
+
+
+def _kernel(operator: kernels.Operator | None, seconds: float, groups: Groups) -> Kernel:
+    sources = operator.sources if operator else ()
+    return Kernel(tuple(dict.fromkeys(groups.of[s] for s in sources if s in groups.of)), seconds)
+
+
+def _prefixes(
+    program: Program, device: Device, groups: Groups, folder: Path, threads: int, runs: int
+) -> tuple[list[int], list[float]]:
+    """Ends and seconds of prefixes of the graph, one signature each in one file."""
+    ends = intervals.places(groups.order, groups.weights, PREFIXES)
+    if not ends:
+        return [], []
+    free = extract.duplicable_nodes(program)
+    cuts = []
+    for end in ends:
+        names = {n for g in groups.order[:end] for n in groups.members[g]}
+        inside = {n for n in program.nodes if n.name in names}
+        behind = {p for n in inside for v in n.inputs if v is not None and (p := v.producer()) in free}
+        cuts.append(extract.crossing(program, inside | {n for n in behind if n is not None}))
+    path = folder / "prefixes.tflite"
+    files.write(path, tflite.emit(program, cuts).data)
+    profile = reach.run(device, path, threads, runs, operators=False)
+    by_name = {s.name: s.whole.median_s for s in profile.signatures}
+    return ends, [by_name[f"cut{i}"] for i in range(len(cuts))]
+
+
+def _conditions(done: Sequence[Layer], threads: int) -> Conditions:
+    """What the layers have in common, and their sums."""
+    if not done:
+        return Conditions("", threads)
+    first = done[0].profile
+    where = first.machine
+    return Conditions(
+        key="",
+        threads=threads,
+        runs=min(layer.profile.signatures[0].whole.runs for layer in done),
+        operators_s=sum(layer.operators_s for layer in done),
+        correction="intervals" if any(layer.correction == "intervals" for layer in done) else "scaled",
+        attribution=done[0].attribution,
+        outliers=sum(layer.profile.signatures[0].whole.outliers for layer in done),
+        load_s=sum(layer.profile.load_s for layer in done),
+        first_s=sum(layer.profile.signatures[0].first_s for layer in done),
+        memory_bytes=max(layer.profile.memory_bytes for layer in done),
+        runtime=first.runtime,
+        machine=where.name,
+        governor=where.governor,
+        mhz=where.mhz,
+        celsius=where.celsius_after if where.celsius_after is not None else where.celsius,
+    )

@@ -1,0 +1,100 @@
+"""Times of kernels reach the groups they came from, and none is lost on the way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecut.profilers import intervals, kernels
+from edgecut.profilers.attribution import Kernel, attribute, scale
+from edgecut.profilers.kernels import Operator
+from edgecut.profilers.record import OperatorTime
+from edgecut.profilers.stats import describe
+
+ORDER = ["a", "b", "c", "d"]
+BEFORE = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
+WEIGHTS = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 1.0}
+
+
+def test_a_group_without_a_kernel_shares_that_of_the_latest_group_it_reads() -> None:
+    timed = [Kernel(("a",), 10.0), Kernel(("b",), 20.0), Kernel(("c",), 30.0)]
+    # d (an addition, say) was fused into c, which is the later of its two sources.
+    assert attribute(timed, ORDER, BEFORE, WEIGHTS) == {"a": 10.0, "b": 20.0, "c": 20.0, "d": 10.0}
+
+
+def test_a_kernel_of_two_groups_is_shared_by_their_weights() -> None:
+    timed = [Kernel(("a", "c"), 30.0), Kernel(("b",), 1.0), Kernel(("d",), 1.0)]
+    assert attribute(timed, ORDER, BEFORE, WEIGHTS) == {"a": 10.0, "b": 1.0, "c": 20.0, "d": 1.0}
+
+
+def test_what_the_runtime_added_counts_towards_what_came_before() -> None:
+    timed = [Kernel((), 5.0), Kernel(("a",), 10.0), Kernel((), 1.0), Kernel(("b",), 2.0), Kernel(("c",), 3.0)]
+    found = attribute([*timed, Kernel(("d",), 4.0)], ORDER, BEFORE, WEIGHTS)
+    assert found == {"a": 16.0, "b": 2.0, "c": 3.0, "d": 4.0}
+
+
+@given(st.lists(st.tuples(st.sets(st.sampled_from(ORDER)), st.floats(0, 1e3)), min_size=1))
+def test_nothing_is_lost(timed: list[tuple[set[str], float]]) -> None:
+    listed = [Kernel(tuple(sorted(groups)), seconds) for groups, seconds in timed]
+    found = attribute(listed, ORDER, BEFORE, WEIGHTS)
+    assert set(found) == set(ORDER)
+    assert sum(found.values()) == pytest.approx(sum(k.seconds for k in listed), rel=1e-9, abs=1e-9)
+    assert sum(scale(found, 7.0).values()) == pytest.approx(7.0 if any(found.values()) else 0.0)
+
+
+def op(kind: str, *sources: str) -> Operator:
+    return Operator(kind, sources)
+
+
+def kernel(name: str, delegated: bool = True) -> OperatorTime:
+    return OperatorTime(name, 1e-6, delegated, 0, 0)
+
+
+def test_kernels_are_matched_by_position_over_fusions_and_insertions() -> None:
+    listed = [
+        op("CONV_2D", "conv1"), op("DEPTHWISE_CONV_2D", "conv2"), op("CONV_2D", "conv3"), op("ADD", "add"),
+        op("MEAN", "mean"), op("RESHAPE", "flatten"), op("FULLY_CONNECTED", "fc"), op("SOFTMAX", "softmax"),
+    ]  # fmt: skip
+    timed = [
+        kernel("Convert (NC)"),  # the delegate's own, at its border
+        kernel("Convolution (NHWC, QC8) IGEMM"),
+        kernel("Convolution (NHWC, QC8) DWConv"),
+        kernel("Fully Connected (NC, QS8, QC8W) GEMM"),  # a 1x1 convolution
+        kernel("Add (ND)"),
+        kernel("Mean (ND) Reduce2"),
+        kernel("Fully Connected (NC, F32) GEMM"),  # the reshape vanished
+        kernel("SOFTMAX", delegated=False),
+    ]
+    found = kernels.match(listed, timed)
+    names = [o.sources[0] if o else None for o in found]
+    assert names == [None, "conv1", "conv2", "conv3", "add", "mean", "fc", "softmax"]
+
+
+def test_intervals_replace_the_sums_and_keep_proportions_inside() -> None:
+    times = {"a": 1.0, "b": 3.0, "c": 5.0, "d": 5.0}
+    found = intervals.correct(times, ORDER, [2], [8.0], 10.0)
+    assert found == {"a": 2.0, "b": 6.0, "c": 1.0, "d": 1.0}
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=2, max_size=12), st.integers(1, 12), st.data())
+def test_intervals_add_up_to_the_whole_and_are_never_negative(
+    weights: list[float], count: int, data: st.DataObject
+) -> None:
+    order = [f"g{i}" for i in range(len(weights))]
+    times = dict(zip(order, weights, strict=True))
+    ends = intervals.places(order, times, count)
+    assert ends == sorted(set(ends))
+    assert all(0 < end < len(order) for end in ends)
+    noisy = [data.draw(st.floats(0, 30)) for _ in ends]
+    found = intervals.correct(times, order, ends, noisy, 20.0)
+    assert min(found.values()) >= 0
+    assert sum(found.values()) == pytest.approx(20.0)
+
+
+def test_far_runs_are_left_out_and_counted() -> None:
+    found = describe([1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 9.0])
+    assert found.outliers == 1
+    assert found.runs == 6
+    assert found.median_s == 1.0
+    assert found.spread < 0.02

@@ -1,0 +1,94 @@
+"""Work is counted as kernels do it: by hand-computed figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from edgecut.ir import work
+from edgecut.ir.program import Program
+
+
+def nodes(program: Program, *names: str) -> list[Any]:
+    by_name = {n.name: n for n in program.nodes}
+    return [by_name[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "macs"),
+    [
+        ("conv1", "conv", 16 * 16 * 16 * 3 * 9),
+        ("depthwise", "depthwise", 16 * 16 * 16 * 9),
+        ("pointwise", "pointwise", 16 * 16 * 16 * 16),
+        ("add", "elementwise", 0),
+        ("mean", "pool", 0),
+        ("dense", "dense", 16 * 10),
+    ],
+)
+def test_kinds_and_macs(convnet: Program, name: str, kind: str, macs: int) -> None:
+    found = work.group(nodes(convnet, name))
+    assert (found.kind, found.macs) == (kind, macs)
+
+
+def test_a_group_moves_only_what_enters_and_leaves_it(convnet: Program) -> None:
+    found = work.group(nodes(convnet, "conv1", "relu1"))
+    weights = (16 * 3 * 9 + 16) * 4
+    assert found.weight_bytes == weights
+    assert found.bytes == 3 * 32 * 32 * 4 + 16 * 16 * 16 * 4 + weights
+
+
+def test_views_move_nothing(convnet: Program) -> None:
+    assert work.group(nodes(convnet, "flatten")).bytes == 0
+
+
+def test_quantized_tensors_count_as_integers(make: Any) -> None:
+    scale, zero = np.float32(0.1), np.int8(0)
+    weights = {
+        "s": np.array(scale),
+        "z": np.array(zero),
+        "w": np.ones((8, 4, 1, 1), np.int8),
+    }
+    listed = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"], "qx"),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xf"], "dx"),
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["wf"], "dw"),
+        helper.make_node("Conv", ["xf", "wf"], ["c"], "conv"),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("QuantizeLinear", ["r", "s", "z"], ["y"], "qy"),
+    ]
+    program = make(listed, {"x": (1, 4, 10, 10)}, ["y"], weights)
+    found = work.group(nodes(program, "conv", "relu", "qy"))
+    assert (found.kind, found.precision) == ("pointwise", "int8")
+    assert found.macs == 8 * 4 * 100
+    # 400 int8 in, 800 int8 out, 32 int8 weights; the scales and zero points of weight and output are 5 bytes.
+    assert found.bytes == 400 + 800 + found.weight_bytes
+    assert found.weight_bytes == 32 + 5
+
+
+def test_matrix_products(make: Any) -> None:
+    listed = [
+        helper.make_node("MatMul", ["a", "w"], ["p"], "dense"),
+        helper.make_node("MatMul", ["p", "b"], ["y"], "dynamic"),
+    ]
+    inputs = {"a": (2, 5, 7), "b": (2, 3, 4)}
+    program = make(listed, inputs, ["y"], {"w": np.ones((7, 3), np.float32)})
+    dense, dynamic = (work.group(nodes(program, name)) for name in ("dense", "dynamic"))
+    assert (dense.kind, dense.macs) == ("dense", 2 * 5 * 3 * 7)
+    assert (dynamic.kind, dynamic.macs) == ("matmul", 2 * 5 * 4 * 3)
+
+
+def test_peak_activation_is_where_most_is_alive(convnet: Program) -> None:
+    # While the pointwise convolution runs: its input and result, and the relu that the add still needs.
+    assert work.peak_activation_bytes(convnet) == 3 * 16 * 16 * 16 * 4
+
+
+def test_macs_of_known_networks(zoo: Any) -> None:
+    import onnx
+
+    model = onnx.load(str(zoo / "models" / "mobilenetv2_imagenet.onnx"))
+    program = Program.from_proto(onnx.shape_inference.infer_shapes(model))
+    # MobileNetV2 1.0 at 224 is published with 300 million multiply-adds.
+    assert sum(work.macs(n) for n in program.nodes) == pytest.approx(300e6, rel=0.01)
