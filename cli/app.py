@@ -18,16 +18,20 @@ from edgecut.cli.commands.emit import emit
 from edgecut.cli.commands.opt import opt
 from edgecut.cli.commands.partition import partition
 from edgecut.cli.commands.passes import passes
+from edgecut.cli.commands.profile import profile
 from edgecut.cli.commands.prune import prune
 from edgecut.cli.commands.quantize import quantize
 from edgecut.cli.commands.run import run
 from edgecut.cli.commands.serve import serve
 from edgecut.cli.commands.show import show
+from edgecut.cli.commands.targets import targets
 
 INTERRUPTED = 130  # what a shell reports for a process ended by SIGINT
 
 # In the order in which a user meets them.
-COMMANDS = (build, check, serve, run, prune, quantize, partition, emit, opt, show, diff, passes)
+COMMANDS = (
+    build, check, serve, run, profile, prune, quantize, partition, emit, opt, show, diff, passes, targets,
+)  # fmt: skip
 
 app = typer.Typer(
     no_args_is_help=True,
