@@ -64,7 +64,7 @@ def build(
     no_cache: NoCache = False,
     json: Json = False,
 ) -> None:
-    """Compile a model: profile, compress, cut, and emit both halves with their manifest."""
+    """Compile a model into an edge half and a cloud half."""
     from edgecut.cli import session
     from edgecut.passes import recipes
 

@@ -33,7 +33,7 @@ def check(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")] = False,
 ) -> None:
-    """Run a build at its cuts on real inputs, and compare it with the imported model."""
+    """Compare a build with the imported model on real inputs."""
     from edgecut.frontends import data as frontend
     from edgecut.ir import manifest, typed
     from edgecut.ir.errors import CheckError

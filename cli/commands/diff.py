@@ -15,7 +15,7 @@ def diff(
     after: Annotated[Path, typer.Argument(help="The file to compare it with.", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Print what differs between two IR files. The exit code is 1 where something does."""
+    """Print what two programs differ in (exit code 1 if at all)."""
     from dataclasses import asdict
 
     from edgecut.ir import typed

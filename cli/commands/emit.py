@@ -19,7 +19,7 @@ def emit(
     time_passes: TimePasses = False,
     json: Json = False,
 ) -> None:
-    """Write the edge artifact, the cloud artifact and the manifest of a partitioned program."""
+    """Write both artifacts and the manifest of a cut program."""
     from edgecut.cli import session
     from edgecut.passes import recipes
 

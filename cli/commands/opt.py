@@ -34,7 +34,7 @@ def opt(
     print_ir_after: PrintIrAfter = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Run a textual pipeline on a model and write the resulting IR."""
+    """Run a pipeline of passes from file to file."""
     from edgecut.cli import session
     from edgecut.passes import recipes
 

@@ -13,7 +13,7 @@ def passes(
     name: Annotated[str | None, typer.Argument(help="Show only this pass.", show_default=False)] = None,
     json: Json = False,
 ) -> None:
-    """List the passes, ours and installed ones, with their options."""
+    """List all passes with their options."""
     from dataclasses import asdict
 
     from edgecut.ir import typed

@@ -19,7 +19,7 @@ def prune(
     no_cache: NoCache = False,
     json: Json = False,
 ) -> None:
-    """Prune the channels of a model's convolutions and write the resulting IR."""
+    """Remove whole channels from a model."""
     from edgecut.cli import session, tables
     from edgecut.passes import recipes
 

@@ -23,7 +23,7 @@ def quantize(
     no_cache: NoCache = False,
     json: Json = False,
 ) -> None:
-    """Quantize a model and write the resulting IR."""
+    """Quantize a model to int8 with calibration data."""
     from edgecut.cli import session, tables
     from edgecut.passes import recipes, text
 

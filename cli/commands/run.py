@@ -29,7 +29,7 @@ def run(
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the server.")] = 30.0,
     json: Annotated[bool, typer.Option("--json", help="Print outputs and times as JSON.")] = False,
 ) -> None:
-    """Run the edge half here, send what crosses the cut, and print the answer."""
+    """Run the edge half here, the rest on a server."""
     from edgecut.runtime import describe, inputs
     from edgecut.runtime.device import Device
 

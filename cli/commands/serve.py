@@ -17,7 +17,7 @@ def serve(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each model.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Requests that run at once.")] = 1,
 ) -> None:
-    """Answer requests for the cloud half of builds until interrupted."""
+    """Serve the cloud half of builds until interrupted."""
     from edgecut.runtime import serving
 
     def announce(url: str) -> None:

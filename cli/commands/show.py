@@ -14,7 +14,7 @@ def show(
     file: Annotated[Path, typer.Argument(help="An ONNX or edgecut IR file.", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Print the graph with costs, side and quantization beside each node."""
+    """Print a program with costs, side and quantization."""
     from edgecut.ir import printer, typed
     from edgecut.ir.program import Program
 
