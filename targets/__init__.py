@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""What code is generated for and costs are known of: TFLite, ONNX, devices and networks."""

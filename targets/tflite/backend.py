@@ -1,0 +1,143 @@
+"""Program and cuts -> TFLite file: lowered once, then one signature per cut that has work for the edge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from edgecut.ir.annotations import Cut, Wire
+from edgecut.ir.errors import ConstraintError, ModelError
+from edgecut.ir.program import Program
+from edgecut.targets.tflite import fuse, groups, importer, layout, lir, pack, quantize, reshapes
+from edgecut.targets.tflite.groups import FusionGroup
+from edgecut.targets.tflite.lir import Graph, Tensor
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """A TFLite file and what its users must know."""
+
+    data: bytes
+    """The file; empty where no cut has work for the edge."""
+    wire: dict[str, Wire] = field(default_factory=dict)
+    """How every crossing tensor is held, by the name of its value."""
+    signatures: dict[int, str] = field(default_factory=dict)
+    """Signature of each cut that has one, by the cut's index."""
+    source_map: dict[str, list[list[str]]] = field(default_factory=dict)
+    """For each signature, the ONNX nodes of every operator in the order of execution."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program as TFLite operators."""
+
+    graph: Graph
+    reasons: dict[str, str]
+    """Why nodes cannot be lowered, by their names."""
+
+
+def lower(program: Program) -> Lowered:
+    """The whole back end but for the file format."""
+    imported = importer.run(program)
+    reshapes.run(imported.graph)
+    graph = layout.run(imported.graph)
+    fuse.run(graph)
+    quantize.run(graph)
+    return Lowered(graph, imported.reasons)
+
+
+def fusion_groups(program: Program) -> list[FusionGroup]:
+    """See `edgecut.targets.tflite.fusion_groups`."""
+    lowered = lower(program)
+    return groups.find(program, lowered.graph.order(), lowered.reasons)
+
+
+def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
+    """See `edgecut.targets.tflite.emit`."""
+    lowered = lower(program)
+    inputs = {spec.name for spec in program.inputs}
+    wanted = {i: _outputs(cut, inputs) for i, cut in enumerate(cuts)}
+    signatures = [_signature(program, lowered, f"cut{i}", names) for i, names in wanted.items() if names]
+    if not signatures:
+        return Emitted(b"")
+    rank = {n.name or "": i for i, n in enumerate(program.nodes)}
+    build = {"edgecut": version("edgecut"), "model": program.graph.name or "", "cuts": [c.name for c in cuts]}
+    data = pack.pack(signatures, build, rank)
+    crossing = [n for c in cuts for n in c.crossing if n not in inputs]
+    wire = {name: _wire(lowered.graph, name) for name in dict.fromkeys(crossing)}
+    return Emitted(data, wire, {i: f"cut{i}" for i, names in wanted.items() if names}, source_map(data))
+
+
+def source_map(data: bytes) -> dict[str, list[list[str]]]:
+    """See `edgecut.targets.tflite.source_map`."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(data)
+    for i in range(model.MetadataLength()):
+        entry = model.Metadata(i)
+        if entry.Name() == pack.SOURCE_MAP.encode():
+            text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+            found: dict[str, list[list[str]]] = json.loads(text)
+            return found
+    raise ModelError("holds no source map", hint="only files that edgecut wrote have one")
+
+
+def _outputs(cut: Cut, inputs: set[str]) -> list[str]:
+    """What the edge computes under a cut; an input that crosses is sent as it came."""
+    return [n for n in dict.fromkeys((*cut.edge_outputs, *cut.crossing)) if n not in inputs or n in cut.edge_outputs]
+
+
+def _signature(program: Program, lowered: Lowered, key: str, names: list[str]) -> pack.Signature:
+    graph = lowered.graph
+    specs = [spec.name for spec in program.inputs]
+    missing = [n for n in (*specs, *names) if n not in graph.values]
+    if missing:
+        what = lowered.reasons.get(_maker(program, missing[0]), "it has no static shape, or a type that TFLite has not")
+        raise ConstraintError(f"cannot run on the edge: {what}", where=_maker(program, missing[0]) or missing[0])
+    inputs = {name: graph.inputs[name] for name in specs}
+    outputs: dict[str, Tensor] = {}
+    for name in names:
+        tensor = graph.values[name]
+        if tensor in inputs.values() or tensor in outputs.values() or tensor.is_constant:
+            tensor = _copied(tensor, _maker(program, name))
+        outputs[name] = tensor
+    _check_inputs(program, lowered, inputs, outputs)
+    return pack.Signature(key, inputs, outputs)
+
+
+def _copied(tensor: Tensor, node: str) -> Tensor:
+    """The same numbers as a tensor of its own: TFLite wants each output made by an operator."""
+    shape = lir.integers(tensor.shape)
+    options = {"newShape": list(tensor.shape)}
+    (out,) = lir.emit("RESHAPE", [tensor, shape], [tensor.shape], [tensor.dtype], frozenset({node} - {""}), options)
+    out.quant = tensor.quant
+    return out
+
+
+def _check_inputs(
+    program: Program, lowered: Lowered, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
+) -> None:
+    """Refuse a signature that would need the result of a node that cannot be lowered."""
+    known = set(inputs.values())
+    foreign = {t: n for n, t in lowered.graph.inputs.items() if t not in known}
+    for op in lir.order(outputs.values(), stop=known):
+        for tensor in op.inputs:
+            if tensor in foreign:
+                node = _maker(program, foreign[tensor])
+                raise ConstraintError(f"cannot run on the edge: {lowered.reasons.get(node, '')}", where=node)
+    for tensor in outputs.values():
+        if tensor in foreign:
+            node = _maker(program, foreign[tensor])
+            raise ConstraintError(f"cannot run on the edge: {lowered.reasons.get(node, '')}", where=node)
+
+
+def _maker(program: Program, name: str) -> str:
+    producer = program.value(name).producer()
+    return (producer.name or "") if producer is not None else ""
+
+
+def _wire(graph: Graph, name: str) -> Wire:
+    tensor = graph.values[name]
+    return Wire(tensor.dtype.name, tensor.shape, graph.perms.get(name, ()))

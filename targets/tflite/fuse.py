@@ -1,0 +1,162 @@
+"""What several operators compute, computed by one: activations, biases, scalings, paddings, double moves."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Array, Graph, Op, Tensor
+from edgecut.targets.tflite.ops.window import SAME, VALID
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+ACTIVATIONS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
+_TAKE_ACTIVATION = (*WEIGHTED, "ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", "MAX_POOL_2D")
+
+
+def run(graph: Graph) -> None:
+    """Apply all rules until none changes anything."""
+    lir.rewrite(graph, _any)
+
+
+def _any(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    for rule in (_moves, _constant_operand, _padding, _max_pool, _flat_rows, _activation):
+        found = rule(op, uses)
+        if found is not None:
+            return found
+    return None
+
+
+def single(tensor: Tensor | None, uses: Counter[Tensor]) -> Op | None:
+    """The operator that makes a tensor which is read only once."""
+    return tensor.op if tensor is not None and uses[tensor] == 1 else None
+
+
+def _activation(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    """Activation after an operator that can apply it."""
+    if op.kind not in ACTIVATIONS:
+        return None
+    before = single(op.inputs[0], uses)
+    if before is None or before.kind not in _TAKE_ACTIVATION or before.options.get("fusedActivationFunction"):
+        return None
+    if before.output.dtype != np.float32:
+        return None
+    options = {"fusedActivationFunction": ACTIVATIONS[op.kind]}
+    return lir.like(before, before.inputs, options=options, sources=before.sources | op.sources).output
+
+
+def _moves(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    """Two transposes or reshapes in a row, and those that change nothing."""
+    x = op.inputs[0] if op.inputs else None
+    if op.kind not in ("TRANSPOSE", "RESHAPE") or x is None:
+        return None
+    if op.kind == "RESHAPE":
+        if x.shape == op.output.shape:
+            return x
+        if x.op is None or x.op.kind != "RESHAPE" or x.op.inputs[0] is None:
+            return None
+        return lir.reshape(x.op.inputs[0], op.output.shape, op.sources)
+    perm = tuple(map(int, op.constant(1)))
+    if perm == tuple(range(len(perm))):
+        return x
+    if x.op is None or x.op.kind != "TRANSPOSE" or x.op.inputs[0] is None:
+        return None
+    return lir.transpose(x.op.inputs[0], lir.compose(tuple(map(int, x.op.constant(1))), perm), op.sources)
+
+
+def _constant_operand(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    """A constant added to, or multiplied with, what a weighted operator gives, one number per channel."""
+    if op.kind not in ("ADD", "SUB", "MUL") or len(op.inputs) != 2 or op.output.dtype != np.float32:
+        return None
+    left, right = op.inputs
+    if left is not None and left.is_constant and op.kind != "SUB":
+        left, right = right, left
+    before = single(left, uses)
+    if right is None or before is None or before.kind not in WEIGHTED or not right.is_constant:
+        return None
+    weights, bias = before.inputs[1], before.inputs[2]
+    numbers = _per_channel(right, op.output)
+    plain = weights is not None and bias is not None and weights.is_constant and bias.is_constant
+    if numbers is None or not plain or before.options["fusedActivationFunction"] or before.output.shape != op.output.shape:
+        return None
+    assert weights is not None
+    assert bias is not None
+    if op.kind == "MUL":
+        if weights.quant is not None:
+            return None
+        axis = 3 if before.kind == "DEPTHWISE_CONV_2D" else 0
+        along = [-1 if i == axis else 1 for i in range(weights.rank)]
+        weights = lir.constant(lir.real(weights) * numbers.reshape(along))
+        bias = lir.constant(lir.real(bias) * numbers)
+    else:
+        bias = lir.constant(lir.real(bias) + (numbers if op.kind == "ADD" else -numbers))
+    options = {"fusedActivationFunction": op.options.get("fusedActivationFunction", 0)}
+    sources = before.sources | op.sources
+    return lir.like(before, [before.inputs[0], weights, bias], options=options, sources=sources).output
+
+
+def _per_channel(tensor: Tensor, out: Tensor) -> Array | None:
+    """The numbers of a constant that is broadcast along all dimensions but the last."""
+    numbers = lir.real(tensor).astype(np.float32)
+    shape = (1,) * (out.rank - numbers.ndim) + numbers.shape
+    if any(n != 1 for n in shape[:-1]) or numbers.ndim > out.rank:
+        return None
+    return np.broadcast_to(numbers.reshape(-1), (out.shape[-1],))
+
+
+def _padding(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    """A PAD with zeros before a convolution, where SAME means the same."""
+    if op.kind not in WEIGHTED[:2] or op.options["padding"] != VALID:
+        return None
+    pad, weights = single(op.inputs[0], uses), op.inputs[1]
+    if pad is None or pad.kind != "PAD" or pad.inputs[0] is None or weights is None:
+        return None
+    rows, size = pad.constant(1), pad.inputs[0].shape
+    if rows[0].any() or rows[3].any():
+        return None
+    for axis, letter in ((1, "H"), (2, "W")):
+        reach = (weights.shape[axis] - 1) * op.options[f"dilation{letter}Factor"] + 1
+        stride, out = op.options[f"stride{letter}"], op.output.shape[axis]
+        before = max((out - 1) * stride + reach - size[axis], 0) // 2
+        if out != -(-size[axis] // stride) or rows[axis][0] != before:
+            return None
+    sources = op.sources | pad.sources
+    return lir.like(op, [pad.inputs[0], *op.inputs[1:]], options={"padding": SAME}, sources=sources).output
+
+
+def _max_pool(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    """Padding with the lowest number before a maximum pool: zeros do where nothing is negative.
+
+    PAD has a fast kernel and PADV2 has none.
+    """
+    pad = single(op.inputs[0], uses) if op.kind == "MAX_POOL_2D" else None
+    if pad is None or pad.kind != "PADV2" or pad.inputs[0] is None or not _non_negative(pad.inputs[0]):
+        return None
+    new = lir.like(pad, pad.inputs[:2], kind="PAD")
+    return lir.like(op, [new.output]).output
+
+
+def _non_negative(tensor: Tensor) -> bool:
+    """Whether an activation keeps a tensor from being negative."""
+    op = tensor.op
+    if op is None:
+        return False
+    if op.kind in ("RELU", "RELU6", "RELU_0_TO_1", "LOGISTIC", "SOFTMAX", "ABS", "SQUARE"):
+        return True
+    if op.kind in ("QUANTIZE", "DEQUANTIZE", "MAX_POOL_2D", "RESHAPE", "PAD") and op.inputs[0] is not None:
+        return _non_negative(op.inputs[0])
+    return op.options.get("fusedActivationFunction", 0) in (1, 3)
+
+
+def _flat_rows(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    """A reshape before a fully connected layer that only removes dimensions of one."""
+    if op.kind != "FULLY_CONNECTED" or op.options["keepNumDims"]:
+        return None
+    x, weights = op.inputs[0], op.inputs[1]
+    before = x.op if x is not None else None
+    if before is None or before.kind != "RESHAPE" or before.inputs[0] is None or weights is None:
+        return None
+    if before.inputs[0].rank > 4:
+        return None
+    return lir.like(op, [before.inputs[0], *op.inputs[1:]], sources=op.sources | before.sources).output

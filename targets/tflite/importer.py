@@ -1,0 +1,167 @@
+"""ONNX program -> the back end's graph, one node at a time through the table in `ops`.
+
+A node that cannot be lowered gets a reason instead. Its outputs become inputs of the graph and what it
+reads becomes an output, so that everything around it is still lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as oir
+
+from edgecut.ir.program import Program, static_shape
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Array, Graph, Tensor
+from edgecut.targets.tflite.ops.base import Call, Unsupported, dtype_reason
+
+
+@dataclass
+class Imported:
+    """A program as a graph of TFLite operators, in the order of dimensions that ONNX uses."""
+
+    graph: Graph
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Names of the nodes that cannot be lowered, and why."""
+
+
+def run(program: Program) -> Imported:
+    """Lower every node that can be."""
+    return _Importer(program).run()
+
+
+class _Importer:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.tensors: dict[oir.Value, Tensor] = {}
+        self.graph = Graph()
+        self.reasons: dict[str, str] = {}
+        self.opsets = dict(program.model.opset_imports)
+
+    def run(self) -> Imported:
+        for value in self.program.graph.inputs:
+            if value.is_initializer():
+                continue
+            self.open(value)
+        for node in self.program.nodes:
+            reason = self.lower(node)
+            if reason is not None:
+                self.refuse(node, reason)
+        made = [v for n in self.program.nodes for v in n.outputs]
+        inputs = [v for v in self.program.graph.inputs if v in self.tensors]
+        self.graph.values = {v.name or "": self.tensors[v] for v in (*inputs, *made) if v in self.tensors}
+        self.need(self.program.graph.outputs)
+        self.graph.contract = {v.name or "" for v in self.program.graph.outputs}
+        return Imported(self.graph, self.reasons)
+
+    def lower(self, node: oir.Node) -> str | None:
+        from edgecut.targets.tflite.ops import table
+
+        kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        lowering = table().get(kind)
+        if lowering is None and not self.foldable(node):
+            return f"no lowering for {kind}"
+        try:
+            call = Call(node, [self.tensor(v) for v in node.inputs], self.opsets.get(node.domain, 1))
+            folded = _fold(call, self.opsets) if self.foldable(node) else None
+            if folded is None and lowering is None:
+                return f"no lowering for {kind}"
+            made = folded if folded is not None or lowering is None else lowering(call)
+        except Unsupported as refusal:
+            return str(refusal)
+        results = [made] if isinstance(made, Tensor) else list(made or ())
+        for value, tensor in zip(node.outputs, results, strict=False):
+            if tensor is not None:
+                self.tensors[value] = tensor
+        missing = [v for v in node.outputs[len(results) :] if v.name and v.uses()]
+        return f"output {missing[0].name} has no counterpart" if missing else None
+
+    def foldable(self, node: oir.Node) -> bool:
+        """Whether a node reads only constants that are not quantized weights, and so is one itself."""
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") or _is_random(node):
+            return False
+        tensors = [self.tensors.get(v) or _initializer(v) for v in node.inputs if v is not None]
+        return all(t is not None and t.is_constant and t.quant is None for t in tensors)
+
+    def tensor(self, value: oir.Value | None) -> Tensor | None:
+        if value is None or value.name == "":
+            return None
+        found = self.tensors.get(value)
+        if found is None:
+            found = _initializer(value)
+            if found is None:
+                raise Unsupported(f"{value.name} comes from outside the graph or has no static shape")
+            self.tensors[value] = found
+        return found
+
+    def open(self, value: oir.Value) -> None:
+        """Let a value be an input of the lowered graph, if its shape and type allow."""
+        shape = static_shape(value)
+        if shape is None or value.dtype is None or dtype_reason(value.dtype) is not None:
+            return
+        tensor = Tensor(shape, value.dtype.numpy())
+        self.tensors[value] = tensor
+        self.graph.inputs[value.name or ""] = tensor
+
+    def refuse(self, node: oir.Node, reason: str) -> None:
+        self.reasons[node.name or ""] = reason
+        self.need(v for v in node.inputs if v is not None)
+        for value in node.outputs:
+            self.open(value)
+
+    def need(self, values: Any) -> None:
+        known = set(self.graph.outputs)
+        for value in values:
+            tensor = self.tensors.get(value)
+            if tensor is None or value.name in known:
+                continue
+            self.graph.outputs.append(value.name)
+            known.add(value.name)
+            self.graph.values.setdefault(value.name, tensor)
+
+
+def _initializer(value: oir.Value) -> Tensor | None:
+    if value.const_value is None:
+        return None
+    array = value.const_value.numpy()
+    return lir.constant(array)
+
+
+def _is_random(node: oir.Node) -> bool:
+    return node.op_type.startswith("Random") or node.op_type in ("Bernoulli", "Multinomial", "Dropout")
+
+
+def _fold(call: Call, opsets: dict[str, int]) -> list[Tensor | None] | None:
+    """Compute a node whose inputs are all known with ONNX's reference evaluator; None where it cannot."""
+    if any(a.type in (oir.AttributeType.GRAPH, oir.AttributeType.GRAPHS) for a in call.node.attributes.values()):
+        return None
+    inputs = {f"i{k}": lir.real(t) for k, t in enumerate(call.inputs) if t is not None}
+    names = [f"i{k}" if t is not None else "" for k, t in enumerate(call.inputs)]
+    outputs = _evaluate(call.node, names, inputs, opsets)
+    return None if outputs is None else [lir.constant(np.asarray(o)) for o in outputs]
+
+
+def _evaluate(
+    node: oir.Node, names: Sequence[str], inputs: dict[str, Array], opsets: dict[str, int]
+) -> list[Array] | None:
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    proto = oir.to_proto(node)
+    del proto.input[:]
+    proto.input.extend(names)
+    infos = [
+        helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+        for k, v in inputs.items()
+    ]
+    results = [helper.make_empty_tensor_value_info(o) for o in proto.output if o]
+    graph = helper.make_graph([proto], "fold", infos, results)
+    imports = [helper.make_opsetid(d, v) for d, v in opsets.items()]
+    try:
+        model = helper.make_model(graph, opset_imports=imports)
+        return [np.asarray(o) for o in ReferenceEvaluator(model).run(None, dict(inputs))]
+    except Exception:  # the evaluator raises kinds of its own for what it does not implement
+        return None

@@ -1,0 +1,244 @@
+"""Functions of one tensor, element by element."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Tensor
+from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call, Unsupported
+
+
+def direct(kind: str, call: Call, types: tuple[np.dtype[np.generic], ...] = (FLOAT,)) -> Tensor:
+    """A function that TFLite has a kernel for."""
+    x = call.input(0)
+    call.need(x.dtype in types, f"type {x.dtype}")
+    return call.unary(kind, x)
+
+
+def relu(call: Call) -> Tensor:
+    """max(x, 0)."""
+    call.float_only()
+    return call.unary("RELU", call.input(0))
+
+
+def clip(call: Call) -> Tensor:
+    """Limit to a range; the ranges of ReLU, ReLU6 and the like have kernels of their own."""
+    call.float_only()
+    x = call.input(0)
+    low, high = _bounds(call)
+    kind = {(0.0, 6.0): "RELU6", (0.0, 1.0): "RELU_0_TO_1", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, np.inf): "RELU"}
+    if (low, high) in kind:
+        return call.unary(kind[low, high], x)
+    if np.isfinite(low) or low > high:
+        x = call.binary("MAXIMUM", x, call.scalar(low))
+    return call.binary("MINIMUM", x, call.scalar(high)) if np.isfinite(high) else x
+
+
+def leaky_relu(call: Call) -> Tensor:
+    """x where positive, alpha * x elsewhere."""
+    call.float_only()
+    return call.unary("LEAKY_RELU", call.input(0), alpha=float(call.attribute("alpha", 0.01)))
+
+
+def elu(call: Call) -> Tensor:
+    """alpha * (exp(x) - 1) where negative."""
+    call.float_only()
+    x, alpha = call.input(0), float(call.attribute("alpha", 1.0))
+    if alpha == 1.0:
+        return call.unary("ELU", x)
+    return _piecewise(call, x, 1.0, alpha)
+
+
+def selu(call: Call) -> Tensor:
+    """gamma * (x where positive, alpha * (exp(x) - 1) elsewhere)."""
+    call.float_only()
+    gamma = float(call.attribute("gamma", 1.05070102214813232421875))
+    alpha = float(call.attribute("alpha", 1.67326319217681884765625))
+    return _piecewise(call, call.input(0), gamma, gamma * alpha)
+
+
+def celu(call: Call) -> Tensor:
+    """max(0, x) + min(0, alpha * (exp(x / alpha) - 1))."""
+    call.float_only()
+    x, alpha = call.input(0), float(call.attribute("alpha", 1.0))
+    inner = call.unary("ELU", call.binary("MUL", x, call.scalar(1 / alpha)))
+    return call.binary("MUL", inner, call.scalar(alpha))
+
+
+def hard_sigmoid(call: Call) -> Tensor:
+    """Limit alpha * x + beta to 0..1."""
+    call.float_only()
+    alpha, beta = float(call.attribute("alpha", 0.2)), float(call.attribute("beta", 0.5))
+    x = call.input(0)
+    if abs(alpha * 6 - 1) < 1e-6 and beta == 0.5:
+        return call.binary("MUL", call.unary("RELU6", call.binary("ADD", x, call.scalar(3.0))), call.scalar(1 / 6))
+    scaled = call.binary("ADD", call.binary("MUL", x, call.scalar(alpha)), call.scalar(beta))
+    return call.unary("RELU_0_TO_1", scaled)
+
+
+def swish(call: Call) -> Tensor:
+    """x * sigmoid(alpha * x)."""
+    call.float_only()
+    x, alpha = call.input(0), float(call.attribute("alpha", 1.0))
+    scaled = x if alpha == 1.0 else call.binary("MUL", x, call.scalar(alpha))
+    return call.binary("MUL", x, call.unary("LOGISTIC", scaled))
+
+
+def softplus(call: Call) -> Tensor:
+    """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
+    call.float_only()
+    return _softplus(call, call.input(0))
+
+
+def mish(call: Call) -> Tensor:
+    """x * tanh(softplus(x))."""
+    call.float_only()
+    x = call.input(0)
+    return call.binary("MUL", x, call.unary("TANH", _softplus(call, x)))
+
+
+def softsign(call: Call) -> Tensor:
+    """x / (1 + |x|)."""
+    call.float_only()
+    x = call.input(0)
+    return call.binary("DIV", x, call.binary("ADD", call.unary("ABS", x), call.scalar(1.0)))
+
+
+def thresholded_relu(call: Call) -> Tensor:
+    """x where above alpha, 0 elsewhere."""
+    call.float_only()
+    x = call.input(0)
+    above = call.binary("GREATER", x, call.scalar(float(call.attribute("alpha", 1.0))), BOOL)
+    return call.emit("SELECT_V2", [above, x, call.scalar(0.0)], x.shape, x.dtype)
+
+
+def shrink(call: Call) -> Tensor:
+    """x + bias below -lambd, x - bias above lambd, 0 between."""
+    call.float_only()
+    x, bias, lambd = call.input(0), float(call.attribute("bias", 0.0)), float(call.attribute("lambd", 0.5))
+    low = call.binary("LESS", x, call.scalar(-lambd), BOOL)
+    high = call.binary("GREATER", x, call.scalar(lambd), BOOL)
+    upper = call.binary("SUB", x, call.scalar(bias))
+    inner = call.emit("SELECT_V2", [high, upper, call.scalar(0.0)], x.shape, x.dtype)
+    return call.emit("SELECT_V2", [low, call.binary("ADD", x, call.scalar(bias)), inner], x.shape, x.dtype)
+
+
+def gelu(call: Call) -> Tensor:
+    """x * Phi(x), exactly or by tanh."""
+    call.float_only()
+    return call.unary("GELU", call.input(0), approximate=call.attribute("approximate", "none") == "tanh")
+
+
+def prelu(call: Call) -> Tensor:
+    """x where positive, slope * x elsewhere; the slope is broadcast."""
+    call.float_only()
+    x, slope = call.input(0), call.input(1)
+    if slope.is_constant and slope.data is not None and slope.data.size == 1 and slope.quant is None:
+        return call.unary("LEAKY_RELU", x, alpha=float(slope.data.ravel()[0]))
+    call.need(slope.rank <= x.rank <= 4, f"rank {x.rank}")
+    slope = call.reshape(slope, (1,) * (x.rank - slope.rank) + slope.shape)
+    return call.emit("PRELU", [x, slope], x.shape)
+
+
+def cast(call: Call) -> Tensor:
+    """Change the type."""
+    x, dtype = call.input(0), _target(call)
+    call.need(x.dtype.name in _CASTS and dtype.name in _CASTS, f"from {x.dtype} to {dtype}")
+    if dtype == x.dtype:
+        return x
+    if dtype == BOOL:
+        zero = lir.constant(np.zeros((), x.dtype))
+        call.need(x.dtype.name in ("float32", "int32", "int64", "uint8"), f"from {x.dtype} to bool")
+        return call.binary("NOT_EQUAL", x, zero, BOOL)
+    return call.emit("CAST", [x], x.shape, dtype)
+
+
+def round_half_even(call: Call) -> Tensor:
+    """Round to the nearest even."""
+    return direct("ROUND", call)
+
+
+def reciprocal(call: Call) -> Tensor:
+    """1 / x."""
+    call.float_only()
+    return call.binary("DIV", call.scalar(1.0), call.input(0))
+
+
+def identity(call: Call) -> Tensor:
+    """The input itself."""
+    return call.input(0)
+
+
+def tangent(call: Call) -> Tensor:
+    """sin(x) / cos(x)."""
+    call.float_only()
+    x = call.input(0)
+    return call.binary("DIV", call.unary("SIN", x), call.unary("COS", x))
+
+
+def hyperbolic(sign: int, call: Call) -> Tensor:
+    """(exp(x) + sign * exp(-x)) / 2."""
+    call.float_only()
+    x = call.input(0)
+    up, down = call.unary("EXP", x), call.unary("EXP", call.unary("NEG", x))
+    both = call.binary("ADD" if sign > 0 else "SUB", up, down)
+    return call.binary("MUL", both, call.scalar(0.5))
+
+
+_CASTS = ("float32", "int32", "int64", "uint8", "int8", "int16", "bool", "float16", "float64", "uint32", "uint16")
+
+
+def _target(call: Call) -> np.dtype[np.generic]:
+    if call.kind == "CastLike":
+        return call.input(1).dtype
+    import onnx_ir as oir
+
+    try:
+        return np.dtype(oir.DataType(call.attribute("to")).numpy())
+    except TypeError as error:
+        raise Unsupported("to a type without counterpart") from error
+
+
+def _bounds(call: Call) -> tuple[float, float]:
+    low, high = call.attribute("min"), call.attribute("max")
+    if call.has(1):
+        low = float(call.constant(1, "minimum").ravel()[0])
+    if call.has(2):
+        high = float(call.constant(2, "maximum").ravel()[0])
+    top = float(np.finfo(np.float32).max)
+    low = -np.inf if low is None or low <= -top else float(low)
+    return low, np.inf if high is None or high >= top else float(high)
+
+
+def _piecewise(call: Call, x: Tensor, positive: float, negative: float) -> Tensor:
+    """positive * x where x > 0, negative * (exp(x) - 1) elsewhere."""
+    right = call.binary("MUL", call.unary("RELU", x), call.scalar(positive))
+    left = call.binary("MUL", call.unary("ELU", call.binary("MINIMUM", x, call.scalar(0.0))), call.scalar(negative))
+    return call.binary("ADD", right, left)
+
+
+def _softplus(call: Call, x: Tensor) -> Tensor:
+    decay = call.unary("EXP", call.unary("NEG", call.unary("ABS", x)))
+    tail = call.unary("LOG", call.binary("ADD", decay, call.scalar(1.0)))
+    return call.binary("ADD", call.unary("RELU", x), tail)
+
+
+def _of(kind: str, *types: np.dtype[np.generic]) -> Callable[[Call], Tensor]:
+    return functools.partial(direct, kind, types=types or (FLOAT,))
+
+
+LOWERINGS = {
+    "Relu": relu, "Clip": clip, "LeakyRelu": leaky_relu, "PRelu": prelu, "Elu": elu, "Selu": selu, "Celu": celu,
+    "Sigmoid": _of("LOGISTIC"), "Tanh": _of("TANH"), "HardSigmoid": hard_sigmoid, "HardSwish": _of("HARD_SWISH"),
+    "Swish": swish, "Softplus": softplus, "Softsign": softsign, "Mish": mish, "Shrink": shrink,
+    "ThresholdedRelu": thresholded_relu, "Gelu": gelu, "com.microsoft.Gelu": gelu, "com.microsoft.QuickGelu": swish,
+    "Abs": _of("ABS", FLOAT, INT32), "Neg": _of("NEG", FLOAT, INT32, INT64), "Exp": _of("EXP"), "Log": _of("LOG"),
+    "Sqrt": _of("SQRT"), "Sin": _of("SIN"), "Cos": _of("COS"), "Tan": tangent, "Floor": _of("FLOOR"),
+    "Ceil": _of("CEIL"), "Round": round_half_even, "Sign": _of("SIGN", FLOAT, INT32), "Reciprocal": reciprocal,
+    "Sinh": functools.partial(hyperbolic, -1), "Cosh": functools.partial(hyperbolic, 1),
+    "Not": _of("LOGICAL_NOT", BOOL), "Cast": cast, "CastLike": cast, "Identity": identity, "Dropout": identity,
+}  # fmt: skip

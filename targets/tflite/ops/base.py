@@ -1,0 +1,165 @@
+"""What a lowering gets (`Call`) and how it says that it cannot (`Unsupported`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as oir
+from numpy.typing import DTypeLike
+
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Array, Tensor
+
+FLOAT = np.dtype(np.float32)
+INT32 = np.dtype(np.int32)
+INT64 = np.dtype(np.int64)
+BOOL = np.dtype(np.bool_)
+
+_STORED = ("float32", "float16", "float64", "int32", "int64", "uint8", "int8", "int16", "uint16", "uint32", "bool")
+
+
+class Unsupported(Exception):  # noqa: N818  (no error: the node just runs in the cloud)
+    """A node cannot be lowered; the text says why, as a clause that follows the node's name."""
+
+
+Lowered = Tensor | Sequence[Tensor | None]
+Lowering = Callable[["Call"], Lowered]
+
+
+def dtype_reason(dtype: oir.DataType) -> str | None:
+    """Why TFLite cannot hold a type, or None."""
+    try:
+        name = dtype.numpy().name
+    except TypeError:
+        name = dtype.name.lower()
+    return None if name in _STORED else f"type {name} has no counterpart"
+
+
+class Call:
+    """One ONNX node with its inputs as tensors; makes the operators that compute it.
+
+    Attributes:
+        node: The node.
+        inputs: Its inputs; None where an optional one is left out.
+        opset: Version of its operator set.
+        sources: The node's name, which goes on every operator that it becomes.
+    """
+
+    def __init__(self, node: oir.Node, inputs: Sequence[Tensor | None], opset: int) -> None:
+        self.node = node
+        self.inputs = list(inputs)
+        self.opset = opset
+        self.sources = frozenset((node.name or "",))
+
+    @property
+    def kind(self) -> str:
+        """Operator type of the node."""
+        return self.node.op_type
+
+    def has(self, index: int) -> bool:
+        """Whether an optional input is given."""
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def input(self, index: int) -> Tensor:
+        """An input that must be there."""
+        found = self.inputs[index] if index < len(self.inputs) else None
+        if found is None:
+            raise Unsupported(f"input {index} is missing")
+        return found
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute as a Python value (lists for sequences)."""
+        found = self.node.attributes.get(name)
+        if found is None:
+            return default
+        if found.type == oir.AttributeType.TENSOR:
+            return found.as_tensor().numpy()
+        if isinstance(found.value, (list, tuple)):
+            return list(found.value)
+        return found.value
+
+    def known(self, index: int) -> Array | None:
+        """The numbers of an input if it is given and constant."""
+        if not self.has(index):
+            return None
+        tensor = self.input(index)
+        return lir.real(tensor) if tensor.is_constant else None
+
+    def constant(self, index: int, what: str) -> Array:
+        """The numbers of an input that has to be constant; ``what`` names it in the reason."""
+        found = self.known(index)
+        if found is None:
+            raise Unsupported(f"{what} is not constant")
+        return found
+
+    def integers(self, index: int, name: str) -> list[int] | None:
+        """Axes and the like: attribute ``name`` in old operator sets, constant input ``index`` in new ones."""
+        if self.has(index):
+            return [int(i) for i in np.atleast_1d(self.constant(index, name))]
+        found = self.attribute(name)
+        return None if found is None else [int(i) for i in np.atleast_1d(found)]
+
+    def need(self, ok: bool, reason: str) -> None:
+        """Refuse the node unless ``ok``."""
+        if not ok:
+            raise Unsupported(reason)
+
+    def float_only(self, *indices: int) -> None:
+        """Refuse other types than float32 on these inputs (on the first if none are named)."""
+        for index in indices or (0,):
+            dtype = self.input(index).dtype
+            self.need(self._is_float(index), f"type {dtype} (float32 is supported)")
+
+    def _is_float(self, index: int) -> bool:
+        tensor = self.input(index)
+        return tensor.dtype == FLOAT or (tensor.is_constant and tensor.quant is not None)
+
+    def emit(
+        self,
+        kind: str,
+        inputs: Sequence[Tensor | None],
+        shape: Sequence[int],
+        dtype: DTypeLike | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Make an operator with one output; its type is that of the first input unless given."""
+        first = next(t for t in inputs if t is not None)
+        (out,) = lir.emit(kind, inputs, [shape], [dtype or first.dtype], self.sources, options)
+        return out
+
+    def emit_many(
+        self, kind: str, inputs: Sequence[Tensor | None], shapes: Sequence[Sequence[int]], **options: Any
+    ) -> tuple[Tensor, ...]:
+        """Make an operator with several outputs of the first input's type."""
+        first = next(t for t in inputs if t is not None)
+        return lir.emit(kind, inputs, shapes, [first.dtype] * len(shapes), self.sources, options)
+
+    def transpose(self, tensor: Tensor, perm: Sequence[int]) -> Tensor:
+        """Permute dimensions."""
+        return lir.transpose(tensor, perm, self.sources)
+
+    def reshape(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """Change the shape."""
+        return lir.reshape(tensor, shape, self.sources)
+
+    def binary(self, kind: str, left: Tensor, right: Tensor, dtype: DTypeLike | None = None) -> Tensor:
+        """An element-wise operator with broadcasting."""
+        shape = np.broadcast_shapes(left.shape, right.shape)
+        rank = len(shape)
+        operands = [self.reshape(t, (1,) * (rank - t.rank) + t.shape) if t.rank else t for t in (left, right)]
+        return self.emit(kind, operands, shape, dtype or left.dtype)
+
+    def unary(self, kind: str, tensor: Tensor, **options: Any) -> Tensor:
+        """An element-wise operator of one tensor."""
+        return self.emit(kind, [tensor], tensor.shape, tensor.dtype, **options)
+
+    def scalar(self, number: float, dtype: DTypeLike = FLOAT) -> Tensor:
+        """A constant without dimensions."""
+        return lir.constant(np.array(number, dtype))
+
+    def axis(self, axis: int, rank: int) -> int:
+        """A dimension's number, counted from the front."""
+        self.need(-rank <= axis < rank, f"axis {axis} of rank {rank}")
+        return axis % rank

@@ -1,0 +1,60 @@
+"""QuantizeLinear and DequantizeLinear: the scales go on the integer tensor, where TFLite keeps them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as oir
+
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Quant, Tensor
+from edgecut.targets.tflite.ops.base import FLOAT, Call
+
+STORED = ("int8", "uint8", "int16", "int32")
+
+
+def quantize(call: Call) -> Tensor:
+    """float32 -> integers, one scale for all."""
+    x, quant = call.input(0), _quant(call)
+    call.float_only()
+    call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
+    dtype = _dtype(call)
+    call.need(dtype.name in STORED[:3], f"to {dtype}")
+    call.need(dtype != np.int16 or int(quant.zero[0]) == 0, "16 bits with a zero point")
+    out = call.emit("QUANTIZE", [x], x.shape, dtype)
+    out.quant = quant
+    return out
+
+
+def dequantize(call: Call) -> Tensor:
+    """Integers -> float32; a constant stays as it is stored, with its scales."""
+    x, quant = call.input(0), _quant(call)
+    call.need(x.dtype.name in STORED, f"from {x.dtype}")
+    if x.is_constant and x.data is not None:
+        return lir.constant(x.data, quant)
+    call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
+    call.need(x.dtype != np.int32, "32 bits, of a tensor that is computed")
+    call.need(x.dtype != np.int16 or int(quant.zero[0]) == 0, "16 bits with a zero point")
+    call.need(x.quant is None or x.quant.same(quant), "its scale is not the one that made the integers")
+    x.quant = quant
+    return call.emit("DEQUANTIZE", [x], x.shape, FLOAT)
+
+
+def _quant(call: Call) -> Quant:
+    scale = np.atleast_1d(call.constant(1, "scale")).astype(np.float32)
+    zero = call.known(2)
+    call.need(zero is not None or not call.has(2), "zero point is not constant")
+    zeros = np.zeros(scale.shape, np.int64) if zero is None else np.atleast_1d(zero).astype(np.int64)
+    call.need(scale.ndim == 1 and not call.attribute("block_size", 0), "one scale per block")
+    axis = int(call.attribute("axis", 1))
+    rank = call.input(0).rank
+    return Quant(scale, zeros, call.axis(axis, rank) if scale.size > 1 else 0)
+
+
+def _dtype(call: Call) -> np.dtype[np.generic]:
+    if call.has(2):
+        return call.input(2).dtype
+    stored = call.attribute("output_dtype", 0) or oir.DataType.UINT8.value
+    return np.dtype(oir.DataType(stored).numpy())
+
+
+LOWERINGS = {"QuantizeLinear": quantize, "DequantizeLinear": dequantize}

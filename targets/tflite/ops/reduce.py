@@ -1,0 +1,75 @@
+"""Reductions over axes, and the index of the largest or smallest element."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Tensor
+from edgecut.targets.tflite.ops.base import FLOAT, INT32, INT64, Call
+
+
+def reduce(kind: str, call: Call, before: str = "", after: str = "") -> Tensor:
+    """Reduce, with an element-wise function before and after (``ReduceL2``: square, then root)."""
+    x = call.input(0)
+    call.need(x.dtype == FLOAT or (x.dtype in (INT32, INT64) and not before + after), f"type {x.dtype}")
+    axes = call.integers(1, "axes")
+    if not axes and call.attribute("noop_with_empty_axes", 0):
+        axes = []
+    elif not axes:
+        axes = list(range(x.rank))
+    gone = sorted({call.axis(a, x.rank) for a in axes})
+    out = call.unary(before, x) if before else x
+    if gone:
+        out = total(call, kind, out, gone, bool(call.attribute("keepdims", 1)))
+    return call.unary(after, out) if after else out
+
+
+def total(call: Call, kind: str, x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    """One reduction operator."""
+    shape = [1 if i in axes else n for i, n in enumerate(x.shape) if keep or i not in axes]
+    return call.emit(kind, [x, lir.integers(axes)], shape, keepDims=keep)
+
+
+def log_sum_exp(call: Call) -> Tensor:
+    """log(sum(exp(x))), shifted by the largest element so that it does not overflow."""
+    call.float_only()
+    x, axes = call.input(0), call.integers(1, "axes")
+    gone = sorted({call.axis(a, x.rank) for a in axes or range(x.rank)})
+    top = total(call, "REDUCE_MAX", x, gone, True)
+    powers = call.unary("EXP", call.binary("SUB", x, top))
+    out = call.binary("ADD", call.unary("LOG", total(call, "SUM", powers, gone, True)), top)
+    if call.attribute("keepdims", 1):
+        return out
+    return call.reshape(out, [n for i, n in enumerate(out.shape) if i not in gone])
+
+
+def arg(kind: str, call: Call) -> Tensor:
+    """The index of the largest or smallest element along an axis."""
+    call.float_only()
+    call.need(not call.attribute("select_last_index", 0), "select_last_index=1")
+    x = call.input(0)
+    axis = call.axis(int(call.attribute("axis", 0)), x.rank)
+    shape = [n for i, n in enumerate(x.shape) if i != axis]
+    out = call.emit(kind, [x, lir.integers([axis])], shape, np.int64, outputType=4)
+    if not call.attribute("keepdims", 1):
+        return out
+    return call.reshape(out, [1 if i == axis else n for i, n in enumerate(x.shape)])
+
+
+LOWERINGS = {
+    "ReduceMean": functools.partial(reduce, "MEAN"),
+    "ReduceSum": functools.partial(reduce, "SUM"),
+    "ReduceMax": functools.partial(reduce, "REDUCE_MAX"),
+    "ReduceMin": functools.partial(reduce, "REDUCE_MIN"),
+    "ReduceProd": functools.partial(reduce, "REDUCE_PROD"),
+    "ReduceL1": functools.partial(reduce, "SUM", before="ABS"),
+    "ReduceL2": functools.partial(reduce, "SUM", before="SQUARE", after="SQRT"),
+    "ReduceSumSquare": functools.partial(reduce, "SUM", before="SQUARE"),
+    "ReduceLogSum": functools.partial(reduce, "SUM", after="LOG"),
+    "ReduceLogSumExp": log_sum_exp,
+    "ArgMax": functools.partial(arg, "ARG_MAX"),
+    "ArgMin": functools.partial(arg, "ARG_MIN"),
+}

@@ -1,0 +1,199 @@
+"""The graph as a TFLite flatbuffer: one subgraph and signature per part, constants stored once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecut.ir.errors import ModelError
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Array, Op, Tensor
+
+SOURCE_MAP = "edgecut.source_map"
+BUILD = "edgecut.build"
+LIMIT = (1 << 31) - (1 << 20)
+"""Offsets in a flatbuffer are signed 32-bit numbers."""
+
+# Options tables whose name is not that of their operator.
+_OPTIONS = {
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), "Pool2DOptions"),
+    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY", "REDUCE_ALL"), "ReducerOptions"),
+    "BATCH_MATMUL": "BatchMatMulOptions",
+    "CUMSUM": "CumsumOptions",
+    "PADV2": "PadV2Options",
+    "SELECT_V2": "SelectV2Options",
+    "TOPK_V2": "TopKV2Options",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "BidirectionalSequenceLSTMOptions",
+    "LOCAL_RESPONSE_NORMALIZATION": "LocalResponseNormalizationOptions",
+    "L2_NORMALIZATION": "L2NormOptions",
+}  # fmt: skip
+_TYPES = {
+    "float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9,
+    "float64": 10, "uint32": 15, "uint16": 16,
+}  # fmt: skip
+# Lowest operator version that has what we use; runtimes refuse lower ones for quantized tensors.
+_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "TRANSPOSE": 2}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One way into the file: which tensors it takes and gives, under which names."""
+
+    key: str
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+def pack(signatures: Sequence[Signature], build: dict[str, Any], rank: dict[str, int]) -> bytes:
+    """Serialize the parts of a graph that the signatures need.
+
+    Args:
+        signatures: Each becomes a subgraph of its own.
+        build: Written as JSON to the file's metadata.
+        rank: Position of every ONNX node, by which the source map is ordered.
+
+    Raises:
+        ModelError: The file would exceed what the format can hold.
+    """
+    return _Packer(rank).run(signatures, build)
+
+
+class _Packer:
+    def __init__(self, rank: dict[str, int]) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.schema = schema
+        self.rank = rank
+        self.model = schema.ModelT()
+        self.model.version = 3
+        self.model.description = "edgecut"
+        self.model.buffers = [schema.BufferT()]
+        self.model.operatorCodes = []
+        self.model.subgraphs = []
+        self.model.signatureDefs = []
+        self.model.metadata = []
+        self.buffers: dict[bytes, int] = {}
+        self.codes: dict[str, int] = {}
+        self.bytes = 0
+
+    def run(self, signatures: Sequence[Signature], build: dict[str, Any]) -> bytes:
+        source_map = {s.key: self.subgraph(s) for s in signatures}
+        self.metadata(SOURCE_MAP, source_map)
+        self.metadata(BUILD, build)
+        if self.bytes > LIMIT:
+            hint = "quantize it, or cut it into parts that are smaller"
+            raise ModelError(f"is {self.bytes >> 20} MiB, more than a TFLite file can hold", hint=hint)
+        import flatbuffers
+
+        builder = flatbuffers.Builder(min(self.bytes + (1 << 16), LIMIT))
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def metadata(self, name: str, content: Any) -> None:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        entry = self.schema.MetadataT()
+        entry.name = name
+        entry.buffer = self.buffer(np.frombuffer(text.encode(), np.uint8))
+        self.model.metadata.append(entry)
+
+    def buffer(self, data: Array) -> int:
+        raw = np.frombuffer(data.tobytes(), np.uint8)
+        key = hashlib.sha256(raw.data).digest()
+        if key not in self.buffers:
+            buffer = self.schema.BufferT()
+            buffer.data = raw
+            self.model.buffers.append(buffer)
+            self.buffers[key] = len(self.model.buffers) - 1
+            self.bytes += raw.nbytes
+        return self.buffers[key]
+
+    def subgraph(self, signature: Signature) -> list[list[str]]:
+        """Add a subgraph; gives the ONNX nodes of each of its operators."""
+        graph = self.schema.SubGraphT()
+        graph.name = signature.key
+        graph.tensors, graph.operators = [], []
+        ops = lir.order(signature.outputs.values(), stop=signature.inputs.values())
+        indices: dict[Tensor, int] = {}
+        names = {t: n for n, t in signature.outputs.items()} | {t: n for n, t in signature.inputs.items()}
+
+        def index(tensor: Tensor | None) -> int:
+            if tensor is None:
+                return -1
+            if tensor not in indices:
+                indices[tensor] = len(graph.tensors)
+                graph.tensors.append(self.tensor(tensor, names.get(tensor)))
+            return indices[tensor]
+
+        graph.inputs = [index(t) for t in signature.inputs.values()]
+        for op in ops:
+            graph.operators.append(self.operator(op, [index(t) for t in op.inputs], [index(t) for t in op.outputs]))
+        graph.outputs = [index(t) for t in signature.outputs.values()]
+        for number, tensor in enumerate(graph.tensors):
+            tensor.name = tensor.name or f"t{number}"
+        self.model.subgraphs.append(graph)
+        self.model.signatureDefs.append(self.signature(signature, indices))
+        return [sorted(op.sources, key=lambda s: (self.rank.get(s, -1), s)) for op in ops]
+
+    def tensor(self, tensor: Tensor, name: str | None) -> Any:
+        made = self.schema.TensorT()
+        made.name = name
+        made.shape = list(tensor.shape)
+        made.type = _TYPES[tensor.dtype.name]
+        made.buffer = self.buffer(tensor.data) if tensor.data is not None and tensor.data.size else 0
+        made.hasRank = True
+        if tensor.quant is not None:
+            made.quantization = self.schema.QuantizationParametersT()
+            made.quantization.scale = [float(s) for s in tensor.quant.scale]
+            made.quantization.zeroPoint = [int(z) for z in tensor.quant.zero]
+            made.quantization.quantizedDimension = tensor.quant.axis
+        return made
+
+    def operator(self, op: Op, inputs: list[int], outputs: list[int]) -> Any:
+        made = self.schema.OperatorT()
+        made.opcodeIndex = self.code(op.kind)
+        made.inputs, made.outputs = inputs, outputs
+        name = _options_name(op.kind)
+        table = getattr(self.schema, f"{name}T", None)
+        if table is None:
+            return made
+        made.builtinOptionsType = getattr(self.schema.BuiltinOptions, name)
+        made.builtinOptions = table()
+        for key, value in op.options.items():
+            assert hasattr(made.builtinOptions, key), f"{name} has no {key}"
+            setattr(made.builtinOptions, key, value)
+        return made
+
+    def code(self, kind: str) -> int:
+        if kind not in self.codes:
+            code = self.schema.OperatorCodeT()
+            code.builtinCode = getattr(self.schema.BuiltinOperator, kind)
+            code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+            code.version = _VERSIONS.get(kind, 1)
+            self.model.operatorCodes.append(code)
+            self.codes[kind] = len(self.model.operatorCodes) - 1
+        return self.codes[kind]
+
+    def signature(self, signature: Signature, indices: dict[Tensor, int]) -> Any:
+        made = self.schema.SignatureDefT()
+        made.signatureKey = signature.key
+        made.subgraphIndex = len(self.model.subgraphs) - 1
+        made.inputs = [self.named(n, indices[t]) for n, t in signature.inputs.items()]
+        made.outputs = [self.named(n, indices[t]) for n, t in signature.outputs.items()]
+        return made
+
+    def named(self, name: str, index: int) -> Any:
+        made = self.schema.TensorMapT()
+        made.name, made.tensorIndex = name, index
+        return made
+
+
+def _options_name(kind: str) -> str:
+    if kind in _OPTIONS:
+        return _OPTIONS[kind]
+    return "".join(part.capitalize() for part in kind.split("_")).replace("2d", "2D").replace("Conv2D", "Conv2D") + "Options"
