@@ -1,0 +1,193 @@
+"""Any ONNX model into the form that the passes expect: one opset, no functions, all shapes known."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import onnx
+import onnx_ir as oir
+
+from edgecut.frontends import shapes
+from edgecut.ir.errors import ModelError
+from edgecut.ir.program import Program, static_shape
+
+OPSET = 21
+"""Models of an older opset are converted to this one."""
+OLDEST = 11
+_KEPT = 17
+"""Where ONNX cannot convert, a model of this opset or newer is taken as it is."""
+_IR_VERSION = 10
+# What ONNX's own tools need to see of the weights are shapes and axes; the rest would only be copied.
+_SMALL = 1024
+
+
+def normalize(proto: onnx.ModelProto, wanted: shapes.Shapes, where: str) -> Program:
+    """Inline functions, convert the opset, fix the shapes, infer all others, and check the result.
+
+    Args:
+        proto: The model, with its weights inside or in files that are there.
+        wanted: Shapes of graph inputs, by name.
+        where: The user's file, for errors.
+
+    Raises:
+        ModelError: The model is not valid ONNX, has an unknown operator, or a shape stays open.
+        UsageError: ``wanted`` names an input that is not there.
+    """
+    if not proto.graph.output:
+        raise ModelError("is no ONNX model: it has no graph outputs", where=where)
+    opset = _opset(proto, where)
+    if proto.functions:
+        proto = _inline(proto, where)
+    _check_operators(proto.graph, {o.domain: o.version for o in proto.opset_import}, where)
+    model = _read(proto, where)
+    _check_inputs(model.graph, where)
+    if opset < OPSET:
+        model = _convert(model, opset, where)
+    changed = shapes.fix(model.graph, wanted, where)
+    program = Program(infer_shapes(model, where, {} if changed else _static_shapes(model)))
+    program.name_nodes()
+    return program
+
+
+def infer_shapes(model: oir.Model, where: str, known: Mapping[str, oir.Shape] | None = None) -> oir.Model:
+    """The model, checked, with all shapes that follow from those of its inputs.
+
+    Args:
+        model: What to look at; its own shapes between inputs and outputs are forgotten.
+        where: The file or graph, for errors.
+        known: Shapes of tensors to use where nothing follows.
+
+    Raises:
+        ModelError: The model is not valid: an operator, an attribute or a shape does not fit.
+    """
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            value.shape = None
+    try:
+        with _detached(model) as proto:
+            inferred = onnx.shape_inference.infer_shapes(
+                proto, check_type=True, strict_mode=True, data_prop=True
+            )
+        result = _attach(inferred, model)
+        for name, value in Program(result).values().items():
+            if known and name in known and static_shape(value) is None:
+                value.shape = known[name]
+        with _detached(result) as proto:
+            onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"is no valid ONNX model: {_line(error)}", where=where) from error
+    except Exception as error:  # protobuf and onnx_ir
+        raise ModelError(f"its shapes cannot be inferred: {_line(error)}", where=where) from error
+    return result
+
+
+def _opset(proto: onnx.ModelProto, where: str) -> int:
+    found: int | None = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
+    newest: int = onnx.defs.onnx_opset_version()
+    if found is None or found < OLDEST:
+        raise ModelError(
+            f"is of opset {found or 'unknown'}", where=where, hint=f"export it with opset {OLDEST} or newer"
+        )
+    if found > newest:
+        hint = f"upgrade the onnx package, or export with opset {OPSET}"
+        raise ModelError(f"is of opset {found}; this onnx knows up to {newest}", where=where, hint=hint)
+    return found
+
+
+def _inline(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    from onnx import inliner
+
+    try:
+        return inliner.inline_local_functions(proto, convert_version=True)
+    except Exception as error:  # the inliner raises what protobuf, C++ and the converter raise
+        raise ModelError(f"its functions cannot be inlined: {_line(error)}", where=where) from error
+
+
+def _check_operators(graph: onnx.GraphProto, opsets: dict[str, int], where: str) -> None:
+    for node in graph.node:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        version = opsets.get(domain, opsets.get(node.domain, 0))
+        if not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=domain):
+            name = f"{domain}.{node.op_type}" if domain else node.op_type
+            place = node.name or (node.output[0] if node.output else "")
+            hint = "export the model with operators of standard ONNX"
+            raise ModelError(f"unknown operator {name} in node {place!r}", where=where, hint=hint)
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                _check_operators(body, opsets, where)
+
+
+def _read(proto: onnx.ModelProto, where: str) -> oir.Model:
+    """Into the IR, sorted, with initializers that are no inputs and nodes that have names."""
+    try:
+        model = oir.from_proto(proto)
+        model.graph.sort()
+    except Exception as error:  # onnx_ir raises kinds of its own, and ValueError for a cycle
+        raise ModelError(f"is no valid ONNX model: {_line(error)}", where=where) from error
+    graph = model.graph
+    inputs = [v for v in graph.inputs if v.name not in graph.initializers]
+    graph.inputs.clear()
+    graph.inputs.extend(inputs)
+    Program(model).name_nodes()  # converters keep names, but give none
+    return model
+
+
+def _check_inputs(graph: oir.Graph, where: str) -> None:
+    for value in (*graph.inputs, *graph.outputs):
+        if value.type is not None and not isinstance(value.type, oir.TensorType):
+            raise ModelError(f"{value.name!r} is a {value.type}, not a tensor", where=where)
+    for value in graph.inputs:
+        if value.dtype is None:
+            raise ModelError(f"the input {value.name!r} has no type", where=where)
+
+
+def _convert(model: oir.Model, opset: int, where: str) -> oir.Model:
+    try:
+        with _detached(model) as proto:
+            converted = onnx.version_converter.convert_version(proto, OPSET)
+        result = _attach(converted, model)
+    except Exception as error:  # C++ converters raise RuntimeError and kinds of their own
+        if opset >= _KEPT:
+            return model
+        hint = f"export it with opset {_KEPT} or newer"
+        raise ModelError(
+            f"opset {opset} cannot be converted: {_line(error)}", where=where, hint=hint
+        ) from error
+    result.ir_version = max(_IR_VERSION, model.ir_version)
+    return result
+
+
+def _static_shapes(model: oir.Model) -> dict[str, oir.Shape]:
+    """What the exporter wrote down; it may know more than can be inferred from the graph."""
+    made = [value for node in model.graph for value in node.outputs]
+    return {v.name or "": v.shape for v in made if v.shape is not None and static_shape(v) is not None}
+
+
+@contextlib.contextmanager
+def _detached(model: oir.Model) -> Iterator[onnx.ModelProto]:
+    """The model as a small message: its larger weights are inputs."""
+    copy = model.clone()
+    graph = copy.graph
+    for name, value in list(graph.initializers.items()):
+        if value.const_value is None or value.const_value.size <= _SMALL:
+            continue
+        value.const_value = None
+        del graph.initializers[name]
+        graph.inputs.append(value)
+    yield oir.to_proto(copy)
+
+
+def _attach(proto: onnx.ModelProto, original: oir.Model) -> oir.Model:
+    """The message as a model again, with the weights and properties of the one that it came from."""
+    model = oir.from_proto(proto)
+    graph = model.graph
+    weights = original.graph.initializers
+    for value in [v for v in graph.inputs if v.name in weights]:
+        graph.inputs.remove(value)
+        value.const_value = weights[value.name or ""].const_value
+        graph.initializers[value.name or ""] = value
+    return model
+
+
+def _line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
