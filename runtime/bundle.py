@@ -24,6 +24,7 @@ MODULES = (
     "runtime/artifact.py",
     "runtime/client.py",
     "runtime/codec.py",
+    "runtime/deadline.py",
     "runtime/describe.py",
     "runtime/device.py",
     "runtime/inputs.py",

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from typing import Optional
 from urllib.parse import quote, urlsplit
 
 from edgecut.ir.errors import TargetError, UsageError
-from edgecut.runtime import wire
+from edgecut.runtime import deadline, wire
 from edgecut.runtime.codec import WireError
 
 MAX_ANSWER = 1 << 30
-_REUSED_AND_CLOSED = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError)
+_CLOSED = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError)
 
 
 class CloudError(TargetError):
@@ -26,12 +27,23 @@ class CloudError(TargetError):
     Attributes:
         kind: ``refused``, ``timeout``, ``reset``, ``status`` or ``garbage``.
         status: HTTP status where the server sent one, else 0.
+        retry_after_s: Seconds that the server asked to be left alone, else 0.
     """
 
-    def __init__(self, what: str, *, where: str, kind: str, status: int = 0, hint: Optional[str] = None):
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str,
+        kind: str,
+        status: int = 0,
+        hint: Optional[str] = None,
+        retry_after_s: float = 0.0,
+    ) -> None:
         super().__init__(what, where=where, hint=hint)
         self.kind = kind
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,8 @@ class Exchange:
     """From the first byte sent to the first byte of the answer."""
     receive_s: float
     """From the first byte of the answer to the decoded tensors."""
+    min_rtt_s: Optional[float] = None
+    """Shortest round trip that the kernel has seen, where it tells."""
 
 
 class Client:
@@ -53,49 +67,54 @@ class Client:
 
     Args:
         url: ``http://host:port``, with a path in front of ``/v2`` where the server has one.
-        timeout_s: Longest silence of the server that is waited for, in seconds.
+        token: Sent as a bearer token.
+        ca: Certificates that the server's is checked against, instead of the system's.
 
     Raises:
-        UsageError: The URL is no such URL.
+        UsageError: The URL is no such URL, or the certificates cannot be read.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, *, token: Optional[str] = None, ca: Optional[str] = None) -> None:
         self.url = url.rstrip("/")
-        self.timeout_s = timeout_s
-        self._base, self._connection = _connection(self.url, timeout_s)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._base, self._connection = _connection(self.url, ca)
 
-    def infer(self, model: str, request: wire.Request) -> Exchange:
+    def infer(self, model: str, request: wire.Request, timeout_s: float = 30.0) -> Exchange:
         """Ask a model.
+
+        Args:
+            model: Its name.
+            request: What is asked.
+            timeout_s: Seconds that everything may take, from connecting to the last byte.
 
         Raises:
             CloudError: The server cannot be reached, is too slow, refuses, or answers with garbage.
         """
+        end = time.monotonic() + timeout_s
         start = time.perf_counter()
         encoded = wire.encode_request(request)
         encoded_at = time.perf_counter()
         path = f"{self._base}/v2/models/{quote(model, safe='')}/infer"
-        with self._faults():
-            answer = self._send(path, encoded)
+        with self._faults(timeout_s):
+            answer, min_rtt_s = self._send("POST", path, encoded.body, encoded.headers, end)
             answered_at = time.perf_counter()
             body = self._read(answer)
-        length = answer.getheader(wire.LENGTH_HEADER)
         if answer.status != 200:
-            raise self._refusal(answer.status, body)
+            raise self._refusal(answer, body)
         try:
-            response = wire.decode_response(body, wire.header_length(length))
+            length = wire.header_length(answer.getheader(wire.LENGTH_HEADER))
+            response = wire.decode_response(body, length)
         except WireError as error:
             raise self._error(f"answered with garbage: {error}", "garbage") from error
-        done = time.perf_counter()
-        sent, received = len(encoded.body), len(body)
-        times = (encoded_at - start, answered_at - encoded_at, done - answered_at)
-        return Exchange(response, sent, received, *times)
+        times = (encoded_at - start, answered_at - encoded_at, time.perf_counter() - answered_at)
+        return Exchange(response, len(encoded.body), len(body), *times, min_rtt_s)
 
-    def ready(self) -> bool:
+    def ready(self, timeout_s: float = 5.0) -> bool:
         """Whether the server answers that it is ready."""
+        path, end = f"{self._base}/v2/health/ready", time.monotonic() + timeout_s
         try:
-            with self._faults():
-                self._connection.request("GET", f"{self._base}/v2/health/ready")
-                answer = self._connection.getresponse()
+            with self._faults(timeout_s):
+                answer, _ = self._send("GET", path, None, {}, end)
                 self._read(answer)
         except CloudError:
             return False
@@ -105,34 +124,43 @@ class Client:
         """Close the connection; the next request opens another."""
         self._connection.close()
 
-    def _send(self, path: str, encoded: wire.Encoded) -> http.client.HTTPResponse:
+    def _send(
+        self, method: str, path: str, body: Optional[bytes], headers: dict[str, str], end: float
+    ) -> tuple[http.client.HTTPResponse, Optional[float]]:
         """Send, once more on a new connection where the kept one turns out to have been closed."""
         reused = self._connection.sock is not None
         try:
-            self._connection.request("POST", path, encoded.body, encoded.headers)
-            return self._connection.getresponse()
-        except _REUSED_AND_CLOSED:
+            return self._send_once(method, path, body, headers, end)
+        except _CLOSED:
             if not reused:
                 raise
         self._connection.close()
-        self._connection.request("POST", path, encoded.body, encoded.headers)
-        return self._connection.getresponse()
+        return self._send_once(method, path, body, headers, end)
+
+    def _send_once(
+        self, method: str, path: str, body: Optional[bytes], headers: dict[str, str], end: float
+    ) -> tuple[http.client.HTTPResponse, Optional[float]]:
+        held = deadline.connect(self._connection, end)
+        self._connection.request(method, path, body, {**headers, **self._headers})
+        answer = self._connection.getresponse()
+        return answer, held.min_rtt_s()
 
     def _read(self, answer: http.client.HTTPResponse) -> bytes:
         body = answer.read(MAX_ANSWER + 1)
         if len(body) > MAX_ANSWER:
-            raise self._error("answers with more than 1 GiB", "garbage")
+            raise http.client.HTTPException("the answer is over 1 GiB")
         if answer.length:
             raise http.client.IncompleteRead(body, answer.length)
         return body
 
     @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _faults(self, timeout_s: float) -> Iterator[None]:
+        """Close the connection on any fault, so that no late answer is taken for another request's."""
         try:
             yield
         except (socket.timeout, TimeoutError) as error:
             self.close()
-            raise self._error(f"did not answer within {self.timeout_s:g} s", "timeout") from error
+            raise self._error(f"did not answer within {timeout_s:g} s", "timeout") from error
         except ConnectionRefusedError as error:
             self.close()
             hint = "start it with: edgecut serve build/"
@@ -142,24 +170,42 @@ class Client:
             reason = str(error) or type(error).__name__
             raise self._error(f"broke the connection: {reason}", "reset") from error
 
-    def _refusal(self, status: int, body: bytes) -> CloudError:
+    def _refusal(self, answer: http.client.HTTPResponse, body: bytes) -> CloudError:
         try:
             text = str(json.loads(body)["error"])
         except (ValueError, KeyError, TypeError):
             text = body[:200].decode("utf-8", "replace")
-        return self._error(f"answered {status}: {text}", "status", status=status)
+        after = answer.getheader("Retry-After", "")
+        retry_after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0.0
+        return self._error(f"answered {answer.status}: {text}", "status", None, answer.status, retry_after_s)
 
-    def _error(self, what: str, kind: str, *, status: int = 0, hint: Optional[str] = None) -> CloudError:
-        return CloudError(what, where=self.url, kind=kind, status=status, hint=hint)
+    def _error(
+        self,
+        what: str,
+        kind: str,
+        hint: Optional[str] = None,
+        status: int = 0,
+        retry_after_s: float = 0.0,
+    ) -> CloudError:
+        return CloudError(
+            what, where=self.url, kind=kind, status=status, hint=hint, retry_after_s=retry_after_s
+        )
 
 
-def _connection(url: str, timeout_s: float) -> tuple[str, http.client.HTTPConnection]:
+def _connection(url: str, ca: Optional[str]) -> tuple[str, http.client.HTTPConnection]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise UsageError("is no URL", where=url, hint="http://host:port") from error
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-    if parts.scheme not in kinds or not host or parts.query or parts.fragment or "@" in parts.netloc:
+    known = parts.scheme in ("http", "https") and host
+    if not known or host is None or parts.query or parts.fragment or "@" in parts.netloc:
         raise UsageError("is no server URL", where=url, hint="http://host:port")
-    return parts.path.rstrip("/"), kinds[parts.scheme](host, port, timeout=timeout_s)
+    base = parts.path.rstrip("/")
+    if parts.scheme == "http":
+        return base, http.client.HTTPConnection(host, port)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise UsageError(f"holds no certificates: {error}", where=str(ca)) from error
+    return base, http.client.HTTPSConnection(host, port, context=context)

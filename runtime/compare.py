@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class _Tally:
 def compare(
     build: Path,
     samples: Iterable[Mapping[str, np.ndarray]],
-    labels: Optional[Sequence[int]] = None,
+    labels: Union[Sequence[int], np.ndarray, None] = None,
     *,
     cuts: Sequence[str] = (),
     server: Optional[str] = None,
@@ -136,6 +136,12 @@ def compare(
     whole = _whole(described)
     make = _Reporter(described, limits, count, scores is not None, labels is not None, reference_right)
     return [make.report(r.name, tallies[r.name], None if r is whole else whole) for r in records]
+
+
+def classes(described: Manifest) -> Optional[int]:
+    """Number of classes of the model; None where no output is a row of class scores."""
+    scores = _scores_output(described)
+    return next((t.shape[1] for t in described.outputs if t.name == scores), None)
 
 
 class _Reference:

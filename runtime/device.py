@@ -46,6 +46,8 @@ class Answer:
     phases: Phases
     sent_bytes: int = 0
     received_bytes: int = 0
+    min_rtt_s: Optional[float] = None
+    """Shortest round trip that the kernel has seen, where it tells."""
 
 
 @dataclass
@@ -56,7 +58,9 @@ class Device:
         path: The manifest, or the folder it stands in.
         server: URL of the server that holds the cloud half; it is contacted when a cut needs it.
         threads: CPU threads of the edge kernels.
-        timeout_s: Longest silence of the server that is waited for.
+        timeout_s: Seconds that a request may take.
+        token: Sent to the server as a bearer token.
+        ca: File of certificates that an ``https`` server's is checked against.
 
     Raises:
         ModelError: The manifest is invalid, or the edge model is not the one it names.
@@ -66,22 +70,34 @@ class Device:
     server: str = DEFAULT_SERVER
     threads: int = 1
     timeout_s: float = 30.0
+    token: Optional[str] = None
+    ca: Optional[str] = None
     manifest: Manifest = field(init=False)
 
     def __post_init__(self) -> None:
         self.path = self.path / manifest.FILE_NAME if self.path.is_dir() else self.path
         self.manifest = manifest.read(self.path, verify=False)
         self._edge: Optional[EdgeModel] = None
-        self._client = Client(self.server, timeout_s=self.timeout_s)
+        self._client = Client(self.server, token=self.token, ca=self.ca)
         if self.manifest.edge_model is not None:
             artifact.verify(self.manifest, self.path.parent, [self.manifest.edge_model])
 
-    def run(self, inputs: Mapping[str, np.ndarray], cut: Optional[str] = None) -> Answer:
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        cut: Optional[str] = None,
+        *,
+        timeout_s: Optional[float] = None,
+        request_id: str = "",
+    ) -> Answer:
         """Compute the model's outputs.
 
         Args:
             inputs: Every input of the model, in the manifest's shape and type.
             cut: Name of the cut; the manifest's first if None.
+            timeout_s: Seconds that the whole request may take; the device's own if None. What the edge
+                half takes is the server's loss.
+            request_id: Sent along, for the server's log.
 
         Raises:
             ModelError: An input is absent or does not fit, or the build does not hold the cut.
@@ -96,10 +112,13 @@ class Device:
             phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
             return Answer(self._outputs(made), record.name, phases)
         sends = {s.name: _fit(made.get(s.name, inputs.get(s.name)), s) for s in record.sends}
-        exchange = self._ask(record, sends)
+        left_s = (self.timeout_s if timeout_s is None else timeout_s) - (time.perf_counter() - start)
+        exchange = self._ask(record, sends, left_s, request_id)
         outputs = self._outputs({**exchange.response.tensors, **made})
         phases = _phases(edge_s, exchange, time.perf_counter() - start)
-        return Answer(outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes)
+        return Answer(
+            outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes, exchange.min_rtt_s
+        )
 
     def close(self) -> None:
         """Close the connection to the server."""
@@ -119,11 +138,14 @@ class Device:
             self._edge = EdgeModel(self.path.parent / self.manifest.edge_model, threads=self.threads)
         return self._edge
 
-    def _ask(self, record: CutRecord, sends: dict[str, np.ndarray]) -> Exchange:
+    def _ask(
+        self, record: CutRecord, sends: dict[str, np.ndarray], timeout_s: float, request_id: str
+    ) -> Exchange:
         model = record.cloud_model or ""
         wanted = {t.name: True for t in self.manifest.outputs if t.name not in record.edge_outputs}
         parameters = {artifact.PARAMETER: artifact.cloud_hash(self.manifest, model)}
-        exchange = self._client.infer(model, wire.Request(sends, outputs=wanted, parameters=parameters))
+        request = wire.Request(sends, request_id, parameters, wanted)
+        exchange = self._client.infer(model, request, timeout_s)
         missing = [name for name in wanted if name not in exchange.response.tensors]
         if missing:
             what = f"answered without {missing[0]!r}"

@@ -42,7 +42,7 @@ def check(
 
     described = manifest.read(build, verify=False)
     specs = [TensorSpec(t.name, t.dtype, t.shape) for t in described.inputs]
-    found = frontend.load(data, specs, limit)
+    found = frontend.load(data, specs, limit, compare.classes(described))
     wanted = [name for name in cut or () if name != "all"]
     limits = compare.Limits(max_error, min_agreement, max_accuracy_drop)
     reports = compare.compare(build, found, found.labels, cuts=wanted, server=server, limits=limits)

@@ -132,6 +132,22 @@ def test_silent_server_is_given_up(cloud_build: Path, digits: Any) -> None:
     assert found.value.kind == "timeout"
 
 
+def test_server_that_trickles_is_given_up_at_the_deadline(cloud_build: Path, digits: Any) -> None:
+    """Each byte comes well within the time limit; without a deadline for the whole this never ends."""
+    stop = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        while not stop.wait(0.02):
+            connection.sendall(b"x")
+
+    with answering(trickle) as url:
+        with pytest.raises(CloudError) as found:
+            Device(cloud_build, server=url, timeout_s=0.3).run({"input": digits.images[0]})
+        stop.set()
+    assert found.value.kind == "timeout"
+
+
 def test_no_server_says_how_to_start_one(cloud_build: Path, digits: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
