@@ -22,6 +22,7 @@ from edgecut.ir.annotations import Conditions, Time
 from edgecut.ir.program import Program
 from edgecut.profilers import attribution, intervals, kernels, reach
 from edgecut.profilers.attribution import Kernel
+from edgecut.profilers.kernels import Operator
 from edgecut.profilers.plan import Groups
 from edgecut.profilers.record import FileProfile, SignatureTimes
 from edgecut.profilers.result import GroupTimes
@@ -149,13 +150,28 @@ def _attribute(data: bytes, signature: SignatureTimes, groups: Groups) -> dict[s
     """Seconds of every group by the runtime's own profiler; predicted proportions where there is none."""
     if not signature.operators:
         return dict(groups.weights)
-    operators = tflite.source_map(data)
-    matched = kernels.match(operators, signature.operators)
+    matched = kernels.match(_operators(data, signature.name), signature.operators)
     timed = [_kernel(o, t.seconds, groups) for o, t in zip(matched, signature.operators, strict=True)]
     return attribution.attribute(timed, groups.order, groups.before, groups.weights)
 
 
-def _kernel(operator: kernels.Operator | None, seconds: float, groups: Groups) -> Kernel:
+def _operators(data: bytes, signature: str) -> list[Operator]:
+    """The operators of a signature, in order, with the nodes that they came from."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(data)
+    named = {model.SignatureDefs(i).SignatureKey().decode(): i for i in range(model.SignatureDefsLength())}
+    graph = model.Subgraphs(model.SignatureDefs(named[signature]).SubgraphIndex())
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    codes = [
+        model.OperatorCodes(graph.Operators(i).OpcodeIndex()).BuiltinCode()
+        for i in range(graph.OperatorsLength())
+    ]
+    sources = tflite.source_map(data)[signature]
+    return [Operator(names[code], tuple(nodes)) for code, nodes in zip(codes, sources, strict=True)]
+
+
+def _kernel(operator: Operator | None, seconds: float, groups: Groups) -> Kernel:
     sources = operator.sources if operator else ()
     return Kernel(tuple(dict.fromkeys(groups.of[s] for s in sources if s in groups.of)), seconds)
 

@@ -177,8 +177,12 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-if __name__ == "__main__":
-    # LiteRT's threads need not end in order; nothing is left to flush but stdout.
+def run() -> None:
+    """The program: `main`, then the process ends without waiting for LiteRT's threads."""
     code = main()
     sys.stdout.flush()
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

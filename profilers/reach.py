@@ -30,7 +30,9 @@ def run(device: Device, path: Path, threads: int, runs: int, *, operators: bool 
         arguments.append("--no-operators")
     if device.is_local:
         return local(path, arguments)
-    raise TargetError(f"cannot be reached: {device.reach}", where=device.name)
+    from edgecut.profilers import remote, transport
+
+    return remote.profile(transport.open_transport(device.reach), path, arguments)
 
 
 def local(path: Path, arguments: list[str]) -> FileProfile:
