@@ -1,0 +1,40 @@
+"""Keras models: ``.keras``, and ``.h5`` of Keras 2 and 3."""
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from edgecut.frontends import tensorflow
+from edgecut.frontends.quiet import quiet, reason, require
+from edgecut.ir.errors import ModelError
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Read a Keras model and convert it to ONNX.
+
+    Raises:
+        ModelError: TensorFlow is not installed, the file is not readable, or an operator has no ONNX form.
+    """
+    with quiet():
+        framework, keras = require("tensorflow", "keras", extra="tensorflow")
+        try:
+            model = keras.saving.load_model(path, compile=False)
+        except Exception as error:  # h5py, zipfile and Keras raise what they like for a damaged file
+            raise ModelError(f"is no readable Keras model: {reason(error)}", where=str(path)) from error
+        if not getattr(model, "inputs", None):
+            hint = "call it once, or give it an Input, before it is saved"
+            raise ModelError("has not been built: its input is not known", where=str(path), hint=hint)
+        inputs = [framework.TensorSpec(v.shape, v.dtype, name=v.name) for v in model.inputs]
+
+        def function(*args: object) -> list[object]:
+            result = model(args[0] if len(args) == 1 else list(args), training=False)
+            return list(framework.nest.flatten(result))
+
+        return tensorflow.convert(function, inputs, _output_names(model), str(path))
+
+
+def _output_names(model: Any) -> list[str]:
+    """Names of the layers that make the outputs, numbered where a layer makes several."""
+    names = [value._keras_history.operation.name for value in model.outputs]
+    return [f"{name}_{names[:i].count(name)}" if name in names[:i] else name for i, name in enumerate(names)]
