@@ -1,6 +1,6 @@
 """The pass ``quantize``: static int8 from calibration data, as QDQ in the graph."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -10,21 +10,10 @@ import onnx_ir as oir
 from edgecut.frontends import data
 from edgecut.frontends.data import Dataset
 from edgecut.ir import annotations
-from edgecut.ir.annotations import (
-    Annotated,
-    Annotation,
-    CloudOnly,
-    Cost,
-    Group,
-    Placement,
-    Plan,
-    Profile,
-    Quantization,
-    Wire,
-)
+from edgecut.ir.annotations import Quantization
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import numerics
+from edgecut.passes import numerics, stale
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.quantize import calibrate, grid, pixels, qdq, region
 from edgecut.passes.quantize.grid import Grid
@@ -95,7 +84,7 @@ class Quantize(Pass):
             raise ModelError(what, where=program.graph.name, hint="scheme=none")
         dataset = data.load(self.calibration, program.inputs, self.samples)
         qdq.write(program, found, self._grids(program, found, dataset, context))
-        _drop_stale(program)
+        stale.drop(program)
         annotations.put(program.model, Quantization(self.scheme, len(dataset)))
         context.metrics = {
             **numerics.compare(reference, program, dataset).metrics(),
@@ -152,17 +141,3 @@ def _spanning(
 
 def _has_qdq(program: Program) -> bool:
     return any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in program.nodes)
-
-
-def _drop_stale(program: Program) -> None:
-    """Forget what was measured or decided on the float graph."""
-    for owner, kind in _stale(program):
-        annotations.drop(owner, kind)
-
-
-def _stale(program: Program) -> Iterator[tuple[Annotated, type[Annotation]]]:
-    for node in program.nodes:
-        yield from ((node, kind) for kind in (Cost, Group, CloudOnly, Placement))
-    for value in program.values().values():
-        yield value, Wire
-    yield from ((program.model, kind) for kind in (Profile, Plan))

@@ -1,0 +1,132 @@
+"""The pass ``prune``: whole channels of convolutions and matrix products removed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from edgecut.frontends import data
+from edgecut.frontends.data import Dataset
+from edgecut.ir import work
+from edgecut.ir.errors import ModelError, UsageError
+from edgecut.ir.program import Program
+from edgecut.passes import numerics, stale
+from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.prune import importance, refit, rules, shrink
+from edgecut.passes.prune.dims import Axis, Channel, ChannelGroup
+
+
+@dataclass(frozen=True)
+class Prune(Pass):
+    """Remove a share of the channels of every group of layers that depend on each other.
+
+    What depends on what (residual additions, concatenations, depthwise and grouped convolutions) is found
+    from the graph. With calibration data channels are judged by their effect, and the weights that are
+    left are refitted to the original results.
+    """
+
+    name: ClassVar[str] = "prune"
+    cacheable: ClassVar[bool] = True
+    numeric: ClassVar[bool] = True
+
+    ratio: float = option(0.0, help="share of the channels of each group to remove, 0 to below 1")
+    calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
+    importance: Literal["auto", "l1", "l2", "effect"] = option(
+        "auto", help="what channels are judged by; auto: effect where there is calibration data, else l2"
+    )
+    multiple: int = option(1, help="keep a multiple of so many channels, as fast kernels like")
+    samples: int | None = option(None, help="use only so many samples, from the start")
+
+    def check_before(self, program: Program) -> None:
+        """Refuse options that make no sense, and a program that is quantized already."""
+        if not 0 <= self.ratio < 1:
+            raise UsageError(f"is {self.ratio}", where="prune{ratio}", hint="0 up to, but not, 1")
+        for name in ("multiple", "samples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"is {value}", where=f"prune{{{name}}}", hint="at least 1")
+        if self.importance == "effect" and self.calibration is None:
+            raise UsageError(
+                "needs calibration data", where="prune{importance=effect}", hint="--calibration DATA"
+            )
+        if self.ratio and any(n.op_type == "QuantizeLinear" for n in program.nodes):
+            raise ModelError("is quantized already", where=program.graph.name, hint="prune before quantize")
+
+    def run(self, program: Program, context: Context) -> Program:
+        """Find the groups, remove the least important channels, and refit."""
+        if self.ratio == 0:
+            return program
+        groups = rules.analyse(program).groups()
+        dataset = (
+            None if self.calibration is None else data.load(self.calibration, program.inputs, self.samples)
+        )
+        removed = self._choose(program, groups, dataset)
+        if not removed:
+            what = (
+                f"no group has a channel to spare at ratio {self.ratio:g}"
+                if groups
+                else "has no removable channel"
+            )
+            raise ModelError(what, where=program.graph.name, hint="raise the ratio, or leave prune out")
+        before, expected = program.copy(), numerics.reference(program)
+        figures = {"groups": len(groups), "channels_removed": len(removed), **_figures(before, "_before")}
+        kept = _kept(removed)
+        shrink.remove(program, removed)
+        stale.drop(program)
+        if dataset is not None:
+            names = refit.layers(before, program)
+            with context.progress.task("refitting", len(names)) as advance:
+                refit.refit(before, program, names, kept, dataset, advance)
+            figures |= numerics.compare(expected, program, dataset).metrics()
+        context.metrics = {**figures, **_figures(program, "")}
+        return program
+
+    def _choose(
+        self, program: Program, groups: Sequence[ChannelGroup], dataset: Dataset | None
+    ) -> list[Channel]:
+        by_effect = self.importance == "effect" or (self.importance == "auto" and dataset is not None)
+        energies = importance.energies(program, dataset) if by_effect and dataset is not None else {}
+        found: list[Channel] = []
+        for group in groups:
+            spare = self._spare(len(group.channels))
+            norm = 1 if self.importance == "l1" else 2
+            scores = (
+                importance.by_effect(group, energies) if by_effect else importance.by_magnitude(group, norm)
+            )
+            found.extend(group.channels[i] for i in np.argsort(scores, kind="stable")[:spare])
+        return found
+
+    def _spare(self, channels: int) -> int:
+        """How many of a group's channels go."""
+        left = max(1, channels - int(channels * self.ratio))
+        return channels - min(channels, -(-left // self.multiple) * self.multiple)
+
+
+def _kept(removed: Sequence[Channel]) -> dict[str, list[int]]:
+    """Positions that are left on the channel axes of values, by name of the value."""
+    gone: dict[str, set[int]] = {}
+    sizes: dict[str, int] = {}
+    for (value, axis), positions in _dynamic(removed):
+        name = value.name or ""
+        gone.setdefault(name, set()).update(positions)
+        sizes[name] = int(value.shape[axis]) if value.shape is not None else 0
+    return {name: [i for i in range(sizes[name]) if i not in positions] for name, positions in gone.items()}
+
+
+def _dynamic(removed: Sequence[Channel]) -> Iterator[tuple[Axis, tuple[int, ...]]]:
+    for channel in removed:
+        for (value, axis), positions in channel.places:
+            if value.const_value is None:
+                yield (value, axis), positions
+
+
+def _figures(program: Program, suffix: str) -> dict[str, float | str]:
+    floats = [v.const_value for v in program.graph.initializers.values() if v.const_value is not None]
+    params = sum(t.size for t in floats if t.dtype.is_floating_point())
+    return {
+        f"params{suffix}": params,
+        f"macs{suffix}": sum(map(work.macs, program.nodes)),
+        f"weight_bytes{suffix}": program.weight_bytes(),
+    }
