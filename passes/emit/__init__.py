@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""Passes that write artifacts: the TFLite file of the edge, the ONNX models of the cloud."""
