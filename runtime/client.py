@@ -58,8 +58,6 @@ class Exchange:
     """From the first byte sent to the first byte of the answer."""
     receive_s: float
     """From the first byte of the answer to the decoded tensors."""
-    min_rtt_s: Optional[float] = None
-    """Shortest round trip that the kernel has seen, where it tells."""
 
 
 class Client:
@@ -96,7 +94,7 @@ class Client:
         encoded_at = time.perf_counter()
         path = f"{self._base}/v2/models/{quote(model, safe='')}/infer"
         with self._faults(timeout_s):
-            answer, min_rtt_s = self._send("POST", path, encoded.body, encoded.headers, end)
+            answer = self._send("POST", path, encoded.body, encoded.headers, end)
             answered_at = time.perf_counter()
             body = self._read(answer)
         if answer.status != 200:
@@ -107,18 +105,23 @@ class Client:
         except WireError as error:
             raise self._error(f"answered with garbage: {error}", "garbage") from error
         times = (encoded_at - start, answered_at - encoded_at, time.perf_counter() - answered_at)
-        return Exchange(response, len(encoded.body), len(body), *times, min_rtt_s)
+        return Exchange(response, len(encoded.body), len(body), *times)
 
     def ready(self, timeout_s: float = 5.0) -> bool:
         """Whether the server answers that it is ready."""
         path, end = f"{self._base}/v2/health/ready", time.monotonic() + timeout_s
         try:
             with self._faults(timeout_s):
-                answer, _ = self._send("GET", path, None, {}, end)
+                answer = self._send("GET", path, None, {}, end)
                 self._read(answer)
         except CloudError:
             return False
         return answer.status == 200
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is open, as far as this side knows."""
+        return self._connection.sock is not None
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -126,7 +129,7 @@ class Client:
 
     def _send(
         self, method: str, path: str, body: Optional[bytes], headers: dict[str, str], end: float
-    ) -> tuple[http.client.HTTPResponse, Optional[float]]:
+    ) -> http.client.HTTPResponse:
         """Send, once more on a new connection where the kept one turns out to have been closed."""
         reused = self._connection.sock is not None
         try:
@@ -139,11 +142,10 @@ class Client:
 
     def _send_once(
         self, method: str, path: str, body: Optional[bytes], headers: dict[str, str], end: float
-    ) -> tuple[http.client.HTTPResponse, Optional[float]]:
-        held = deadline.connect(self._connection, end)
+    ) -> http.client.HTTPResponse:
+        deadline.connect(self._connection, end)
         self._connection.request(method, path, body, {**headers, **self._headers})
-        answer = self._connection.getresponse()
-        return answer, held.min_rtt_s()
+        return self._connection.getresponse()
 
     def _read(self, answer: http.client.HTTPResponse) -> bytes:
         body = answer.read(MAX_ANSWER + 1)

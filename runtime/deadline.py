@@ -5,11 +5,8 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import struct
 import time
 from typing import Any, Optional
-
-_MIN_RTT_OFFSET = 148  # of tcpi_min_rtt in Linux's struct tcp_info, in microseconds, since Linux 4.9
 
 
 class DeadlineSocket:
@@ -43,17 +40,6 @@ class DeadlineSocket:
         """As of sockets."""
         self._socket.shutdown(how)
 
-    def min_rtt_s(self) -> Optional[float]:
-        """Shortest round trip that the kernel has seen on this connection; None where it does not tell."""
-        try:
-            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT_OFFSET + 4)
-        except (OSError, AttributeError):
-            return None
-        if len(info) < _MIN_RTT_OFFSET + 4:
-            return None
-        microseconds = struct.unpack_from("=I", info, _MIN_RTT_OFFSET)[0]
-        return None if microseconds in (0, 0xFFFFFFFF) else 1e-6 * float(microseconds)
-
 
 class _Reader(io.RawIOBase):
     def __init__(self, owner: DeadlineSocket, raw: Any) -> None:
@@ -73,7 +59,7 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
-def connect(connection: http.client.HTTPConnection, deadline: float) -> DeadlineSocket:
+def connect(connection: http.client.HTTPConnection, deadline: float) -> None:
     """Open a connection, if it is not open, and set the deadline of what follows.
 
     Args:
@@ -93,5 +79,3 @@ def connect(connection: http.client.HTTPConnection, deadline: float) -> Deadline
         opened: Any = connection.sock
         held = connection.sock = DeadlineSocket(opened)
     held.deadline = deadline
-    found: DeadlineSocket = held
-    return found

@@ -46,8 +46,10 @@ class Answer:
     phases: Phases
     sent_bytes: int = 0
     received_bytes: int = 0
-    min_rtt_s: Optional[float] = None
-    """Shortest round trip that the kernel has seen, where it tells."""
+    fallback: str = ""
+    """Why the edge answered alone, where another cut was meant to."""
+    cached: bool = False
+    """Whether it is the answer to an earlier input."""
 
 
 @dataclass
@@ -116,9 +118,14 @@ class Device:
         exchange = self._ask(record, sends, left_s, request_id)
         outputs = self._outputs({**exchange.response.tensors, **made})
         phases = _phases(edge_s, exchange, time.perf_counter() - start)
-        return Answer(
-            outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes, exchange.min_rtt_s
-        )
+        return Answer(outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes)
+
+    def ping(self, timeout_s: float) -> Optional[float]:
+        """Seconds that the server takes to say that it is ready; None where it does not."""
+        if not self._client.connected and not self._client.ready(timeout_s):
+            return None
+        start = time.perf_counter()
+        return time.perf_counter() - start if self._client.ready(timeout_s) else None
 
     def close(self) -> None:
         """Close the connection to the server."""

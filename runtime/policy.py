@@ -1,0 +1,136 @@
+"""Chooses the cut of each request.
+
+A policy is a class found by name: those below, and those that an installed package offers in the
+entry-point group ``edgecut.policies``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any, Optional
+
+from edgecut.ir.errors import UsageError
+from edgecut.ir.manifest import CutRecord
+from edgecut.runtime.estimate import Estimates
+
+GROUP = "edgecut.policies"
+
+
+class Policy:
+    """Base of all policies. One object serves one session."""
+
+    def choose(self, cuts: Sequence[CutRecord], estimates: Estimates) -> CutRecord:
+        """The cut to use now.
+
+        Args:
+            cuts: Those that may be used, the manifest's best first; never empty.
+            estimates: What is known about device, network and server.
+        """
+        raise NotImplementedError
+
+    def observe(self, cut: CutRecord, seconds: float) -> None:
+        """Told the time of each request that was answered."""
+
+
+class Fixed(Policy):
+    """Always the manifest's first cut."""
+
+    def choose(self, cuts: Sequence[CutRecord], estimates: Estimates) -> CutRecord:
+        """The first."""
+        return cuts[0]
+
+
+class Table(Policy):
+    """The cut that the compiler found best at the estimated bandwidth."""
+
+    def choose(self, cuts: Sequence[CutRecord], estimates: Estimates) -> CutRecord:
+        """The cut whose range of bandwidths holds the estimate, else the first."""
+        mbps = estimates.up_mbps
+        for cut in cuts:
+            top = math.inf if cut.max_mbps is None else cut.max_mbps
+            if cut.min_mbps <= mbps < top:
+                return cut
+        return cuts[0]
+
+
+class Feedback(Policy):
+    """The cut with the shortest predicted time, predictions being corrected by what is measured.
+
+    It stays with its cut until another is better by a margin, and tries a cut that it has not seen for
+    long only when the time that this is predicted to waste is a small share of the time spent since.
+
+    Args:
+        margin: Share by which another cut must be better.
+        explore: Share of the time that may be wasted on trying other cuts.
+        stale_after: Requests after which a cut that was not used is worth a try.
+    """
+
+    def __init__(self, *, margin: float = 0.1, explore: float = 0.05, stale_after: int = 20) -> None:
+        self._margin = margin
+        self._explore = explore
+        self._stale_after = stale_after
+        self._current: Optional[str] = None
+        self._held_s = 0.0
+        self._budget_s = 0.0
+        self._now = 0
+        self._used: dict[str, int] = {}
+
+    def choose(self, cuts: Sequence[CutRecord], estimates: Estimates) -> CutRecord:
+        """The best by prediction, the current one if that is about as good, or one to try."""
+        times = {cut.name: estimates.latency_s(cut) for cut in cuts}
+        best = min(cuts, key=lambda cut: times[cut.name])
+        held = next((cut for cut in cuts if cut.name == self._current), best)
+        if times[best.name] < (1 - self._margin) * times[held.name]:
+            held = best
+        self._current, self._held_s = held.name, times[held.name]
+        return self._trial(cuts, times) or held
+
+    def observe(self, cut: CutRecord, seconds: float) -> None:
+        """Count the use, and put its share of time aside for trials."""
+        self._now += 1
+        self._used[cut.name] = self._now
+        self._budget_s += self._explore * seconds
+        if cut.name != self._current:
+            self._budget_s -= max(seconds - self._held_s, 0.0)
+
+    def _trial(self, cuts: Sequence[CutRecord], times: dict[str, float]) -> Optional[CutRecord]:
+        stale = [c for c in cuts if self._now - self._used.get(c.name, 0) > self._stale_after]
+        if not stale:
+            return None
+        chosen = min(stale, key=lambda cut: times[cut.name])
+        affordable = times[chosen.name] - self._held_s <= self._budget_s
+        return chosen if affordable and chosen.name != self._current else None
+
+
+POLICIES: dict[str, type[Policy]] = {"feedback": Feedback, "fixed": Fixed, "table": Table}
+
+
+def load(name: str) -> Policy:
+    """A new policy of this name.
+
+    Raises:
+        UsageError: There is none, or its package does not load.
+    """
+    if name in POLICIES:
+        return POLICIES[name]()
+    points = {point.name: point for point in _entry_points()}
+    if name not in points:
+        have = ", ".join(sorted({*POLICIES, *points}))
+        raise UsageError(f"unknown policy {name!r}", hint=f"one of: {have}")
+    try:
+        found = points[name].load()()
+    except Exception as error:  # a foreign package may fail in any way; say whose failure it is
+        raise UsageError(f"policy {name!r} does not load: {error}") from error
+    if not isinstance(found, Policy):
+        raise UsageError(f"entry point {name!r} of {GROUP} is no policy")
+    return found
+
+
+def _entry_points() -> Sequence[Any]:
+    try:
+        return list(metadata.entry_points(group=GROUP))
+    except TypeError:  # Python 3.9 gives a dict of all groups
+        everything: Any = metadata.entry_points()
+        return list(everything.get(GROUP, ()))
