@@ -84,7 +84,8 @@ def _arrays(path: Path, inputs: Sequence[TensorSpec]) -> Dataset:
     stored = {item.name: item for item in arrays.open_arrays(path)}
     names = {spec.name for spec in inputs}
     labels = next((stored[name] for name in LABELS if name in stored and name not in names), None)
-    data = [item for item in stored.values() if item is not labels]
+    # Texts (file names, say) are notes about the samples.
+    data = [item for item in stored.values() if item is not labels and item.dtype.kind in "biuf"]
     columns = {}
     for spec in inputs:
         item = stored.get(spec.name) or (data[0] if len(inputs) == len(data) == 1 else None)
