@@ -8,7 +8,7 @@ from html import escape
 from edgecut.ir.printer import seconds
 
 WIDTH, HEIGHT = 720, 320
-LEFT, RIGHT, TOP, BOTTOM = 70, 12, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 70, 24, 14, 44
 
 
 @dataclass(frozen=True)

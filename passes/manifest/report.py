@@ -60,10 +60,12 @@ def _subtitle(made: Manifest) -> str:
 
 
 def _rows(made: Manifest) -> list[tuple[str, float | None, str]]:
-    cuts = [(c.name, c.latency_s, "chosen" if i == 0 else "cut") for i, c in enumerate(made.cuts)]
+    """The plan first, then the other cuts of the build that split, then what not splitting would take."""
+    chosen, *others = made.cuts
     plain = {"edge-only", "cloud-only"}
-    shown = [row for row in cuts if row[0] not in plain or row[2] == "chosen"]
-    return [*shown, *((b.name, b.latency_s, "base") for b in made.baselines)]
+    cuts = [(c.name, c.latency_s, "cut") for c in others if c.name not in plain]
+    base = [(b.name, b.latency_s, "base") for b in made.baselines]
+    return [(f"the plan: {chosen.name}", chosen.latency_s, "chosen"), *cuts, *base]
 
 
 def _lines(made: Manifest) -> list[Line]:

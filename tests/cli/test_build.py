@@ -133,7 +133,7 @@ def test_depfile_names_model_and_data(edgecut: Edgecut, tmp_path: Path) -> None:
     assert str(CALIBRATION) in text
 
 
-CIFAR, IMAGENET = "data/cifar10/cifar10", "data/imagenet/images"
+CIFAR, IMAGENET = "data/cifar10/cifar10", "data/imagenet"
 REAL = {
     # Pixels 0..255 as they are; calibration and test data are disjoint.
     "resnet8_cifar10": (f"{CIFAR}_train_calib_200.npz", f"{CIFAR}_test_lossless_250.npz", IMAGE[:2]),
