@@ -190,6 +190,16 @@ class Wire(Annotation):
 
 
 @dataclass(frozen=True)
+class Privacy(Annotation):
+    """The private inputs that a value which leaves the device was derived from, by their labels."""
+
+    KEY: ClassVar[str] = "edgecut.privacy"
+    LEVEL: ClassVar[Level] = "value"
+
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Quantization(Annotation):
     """Summary of the quantization of the whole model (the figures themselves are the QDQ nodes)."""
 
@@ -330,7 +340,7 @@ class Artifacts(Annotation):
 
 ALL: tuple[type[Annotation], ...] = (
     Source, History, Reference, ImageInput, Cost, Group, CloudOnly, Placement,
-    Origin, Wire, Quantization, Profile, Plan, Artifacts,
+    Origin, Wire, Privacy, Quantization, Profile, Plan, Artifacts,
 )  # fmt: skip
 _BY_KEY = {cls.KEY: cls for cls in ALL}
 

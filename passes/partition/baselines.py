@@ -37,7 +37,12 @@ def _cloud_only(program: Program, problem: Problem, latency: Rates) -> Iterator[
     if problem.must_edge.any():
         yield Baseline("cloud-only", None, reason=_reason(problem, problem.must_edge, "cloud"))
         return
-    totals = problem.totals(np.ones(len(problem.groups), bool))
+    everything = np.ones(len(problem.groups), bool)
+    if (sealed := problem.crossing(everything) & problem.sealed).any():
+        name = problem.tensors[int(np.argmax(sealed))]
+        yield Baseline("cloud-only", None, reason=f"{name} must not leave the device")
+        return
+    totals = problem.totals(everything)
     work = latency.price(totals) - latency.up_byte * totals.up_bytes
     for name, size in uploads(program).items():
         yield Baseline(f"cloud-only {name}".rstrip(), work + latency.up_byte * size, size)

@@ -56,7 +56,8 @@ def check(problem: Problem, cloud: Mask, name: str) -> None:
     leaked = problem.crossing(cloud) & problem.sealed
     if leaked.any():
         tensor = problem.tensors[int(np.argmax(leaked))]
-        raise ConstraintError(f"{tensor!r} would leave the edge, which it must not", where=f"--cut {name}")
+        hint = "cut after a node that --declassify names"
+        raise ConstraintError(f"{tensor!r} is private and would be sent", where=f"--cut {name}", hint=hint)
 
 
 def is_legal(problem: Problem, cloud: Mask) -> bool:

@@ -1,17 +1,17 @@
-"""Every placement that is best at some uplink bandwidth, and where each one takes over.
+"""Every placement that is best at some value of a parameter, and where each one takes over.
 
-The price of a placement is a straight line over the delay (seconds per byte sent), so the best price is
-the lower envelope of those lines. Eisner and Severance's method finds it with two solves per piece:
-where the lines of two neighbours meet, either a better placement shows up, or the point is a corner.
+The price of a placement is a straight line over the parameter (seconds per byte sent, say), so the best
+price is the lower envelope of those lines. Eisner and Severance's method finds it with two solves per
+piece: where the lines of two neighbours meet, either a better placement shows up, or that is a corner.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from edgecut.passes.partition.objective import BITS_PER_MEGABYTE, BYTES_SENT, Objective, Rates
-from edgecut.passes.partition.problem import Mask
-from edgecut.passes.partition.solver import Solver
+from edgecut.passes.partition.objective import BITS_PER_MEGABYTE, BYTES_SENT, Family, Rates
+from edgecut.passes.partition.problem import Mask, Problem
 
 SLOWEST_MBPS = 0.01
 FASTEST_MBPS = 10_000.0
@@ -21,82 +21,108 @@ SAME = 1e-9
 """Relative difference below which two prices count as equal: sums of doubles, solved to 1e-11."""
 
 
+class Minimizer(Protocol):
+    """A solver, with or without budgets."""
+
+    problem: Problem
+
+    def minimize(self, priorities: Sequence[Rates]) -> Mask:
+        """The placement that is best by the first rates, among those by the second, and so on."""
+        ...
+
+
 @dataclass(frozen=True)
 class Piece:
-    """A placement, and the uplink bandwidths between which it is the best one."""
+    """A placement, and the values of the parameter between which it is the best one."""
 
     cloud: Mask
     intercept: float
     slope: float
-    """Its price is ``intercept + slope * delay``."""
-    min_mbps: float = 0.0
-    max_mbps: float | None = None
+    """Its price is ``intercept + slope * parameter``."""
+    low: float = 0.0
+    high: float | None = None
     """None: without an upper end."""
 
-    def price(self, at: float) -> float:
-        """Its price at a delay."""
-        return self.intercept + self.slope * at
+    def price(self, parameter: float) -> float:
+        """Its price at one value."""
+        return self.intercept + self.slope * parameter
 
-    def matters(self, low: float, high: float) -> bool:
-        """Whether it sends nothing, or is best somewhere between these bandwidths."""
-        return self.slope == 0 or (self.min_mbps < high and (self.max_mbps is None or self.max_mbps > low))
+
+@dataclass(frozen=True)
+class Band:
+    """A placement, and the uplink bandwidths between which it is the best one."""
+
+    cloud: Mask
+    min_mbps: float
+    max_mbps: float | None
+    """None: without an upper end."""
 
     def covers(self, mbps: float) -> bool:
         """Whether it is best at this bandwidth."""
         return self.min_mbps <= mbps and (self.max_mbps is None or mbps <= self.max_mbps)
 
 
-def envelope(solver: Solver, objective: Objective, mbps: float) -> list[Piece]:
-    """The best placements over all bandwidths, from the slowest to the fastest; their ranges adjoin.
+def over_bandwidth(solver: Minimizer, family: Family, mbps: float) -> list[Band]:
+    """The best placements from the slowest to the fastest uplink; their bandwidths adjoin.
 
     Args:
         solver: The problem.
-        objective: What to minimize.
+        family: Prices over the delay, the seconds per byte sent.
         mbps: A bandwidth that counts even if it is beyond the usual range.
     """
-    fastest = _piece(solver, objective, [objective.fixed, BYTES_SENT])
-    slowest = _piece(solver, objective, [BYTES_SENT, objective.fixed])
-    found, stack = [fastest], [slowest]
+    longest = BITS_PER_MEGABYTE / min(SLOWEST_MBPS, mbps)
+    shortest = BITS_PER_MEGABYTE / max(FASTEST_MBPS, mbps)
+    pieces = [p for p in envelope(solver, family) if _matters(p, shortest, longest)]
+    return [Band(p.cloud, _mbps(p.high) or 0.0, _mbps(p.low)) for p in reversed(_with_ranges(pieces))]
+
+
+def _mbps(at: float | None) -> float | None:
+    return BITS_PER_MEGABYTE / at if at else None
+
+
+def best_at(bands: Sequence[Band], mbps: float) -> int:
+    """Index of the best placement at a bandwidth; at a corner, of the one that sends less."""
+    return next(i for i, band in enumerate(bands) if band.covers(mbps))
+
+
+def envelope(solver: Minimizer, family: Family) -> list[Piece]:
+    """The best placements over all values of the parameter from 0 on; their ranges adjoin."""
+    first = _piece(solver, family, [family.fixed, family.slope, BYTES_SENT])
+    last = _piece(solver, family, [family.slope, family.fixed, BYTES_SENT])
+    found, stack = [first], [last]
     while stack:
-        between = _between(solver, objective, found[-1], stack[-1])
+        between = _between(solver, family, found[-1], stack[-1])
         if between is None:
             found.append(stack.pop())
         else:
             stack.append(between)
-    low, high = min(SLOWEST_MBPS, mbps), max(FASTEST_MBPS, mbps)
-    ranged = _with_ranges(_distinct(found))
-    return _with_ranges([piece for piece in ranged if piece.matters(low, high)])[::-1]
+    return _with_ranges(_distinct(found))
 
 
-def best_at(pieces: list[Piece], mbps: float) -> int:
-    """Index of the piece for a bandwidth; at a corner, of the one that sends less."""
-    return next(i for i, piece in enumerate(pieces) if piece.covers(mbps))
-
-
-def _piece(solver: Solver, objective: Objective, priorities: Sequence[Rates]) -> Piece:
+def _piece(solver: Minimizer, family: Family, priorities: Sequence[Rates]) -> Piece:
     cloud = solver.minimize(priorities)
-    return Piece(cloud, *objective.line(solver.problem.totals(cloud)))
+    return Piece(cloud, *family.line(solver.problem.totals(cloud)))
 
 
-def _between(solver: Solver, objective: Objective, fast: Piece, slow: Piece) -> Piece | None:
+def _between(solver: Minimizer, family: Family, left: Piece, right: Piece) -> Piece | None:
     """A placement that beats both where their lines meet, if there is one."""
-    corner = _corner(fast, slow)
+    corner = _corner(left, right)
     if corner is None:
         return None
-    found = _piece(solver, objective, [objective.at(BITS_PER_MEGABYTE / corner), BYTES_SENT])
-    beats = found.price(corner) < fast.price(corner) * (1 - SAME)
-    return found if beats and slow.slope < found.slope < fast.slope else None
+    found = _piece(solver, family, [family.at(corner), BYTES_SENT])
+    beats = found.price(corner) < left.price(corner) - SAME * abs(left.price(corner))
+    return found if beats and right.slope < found.slope < left.slope else None
 
 
-def _corner(fast: Piece, slow: Piece) -> float | None:
-    """The delay at which two lines meet."""
-    if fast.slope <= slow.slope:
+def _corner(left: Piece, right: Piece) -> float | None:
+    """The parameter from which on the right piece is the better one."""
+    if left.slope <= right.slope:
         return None
-    at = (slow.intercept - fast.intercept) / (fast.slope - slow.slope)
+    at = (right.intercept - left.intercept) / (left.slope - right.slope)
     return at if at > 0 else None
 
 
-def _distinct(pieces: list[Piece]) -> list[Piece]:
+def _distinct(pieces: Iterable[Piece]) -> list[Piece]:
     """Drop what is the best nowhere, where rounding has left two pieces with no corner between them."""
     kept: list[Piece] = []
     for piece in pieces:
@@ -107,11 +133,15 @@ def _distinct(pieces: list[Piece]) -> list[Piece]:
     return kept
 
 
-def _with_ranges(pieces: list[Piece]) -> list[Piece]:
-    """Note where neighbours meet; from the fastest to the slowest bandwidth."""
-    corners = [_corner(fast, slow) for fast, slow in itertools.pairwise(pieces)]
-    ends = [BITS_PER_MEGABYTE / corner for corner in corners if corner]
+def _with_ranges(pieces: Sequence[Piece]) -> list[Piece]:
+    """Note where neighbours meet."""
+    corners = [_corner(left, right) for left, right in itertools.pairwise(pieces)]
     return [
-        replace(piece, min_mbps=low, max_mbps=high)
-        for piece, low, high in zip(pieces, [*ends, 0.0], [None, *ends], strict=True)
+        replace(piece, low=low or 0.0, high=high)
+        for piece, low, high in zip(pieces, [None, *corners], [*corners, None], strict=True)
     ]
+
+
+def _matters(piece: Piece, shortest: float, longest: float) -> bool:
+    """Whether it sends nothing, or is the best somewhere between two delays."""
+    return piece.slope == 0 or (piece.low < longest and (piece.high is None or piece.high > shortest))

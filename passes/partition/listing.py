@@ -4,8 +4,8 @@ from edgecut.ir.annotations import CutFigures
 from edgecut.ir.program import Program
 from edgecut.passes.partition import cuts, reader
 from edgecut.passes.partition.enumerate import LIMIT, placements
-from edgecut.passes.partition.objective import latency
-from edgecut.passes.partition.partition import load_link
+from edgecut.passes.partition.objective import Situation, latency
+from edgecut.targets.spec import load_network
 
 
 def figures(program: Program, network: str, limit: int = LIMIT) -> tuple[list[CutFigures], bool]:
@@ -21,10 +21,10 @@ def figures(program: Program, network: str, limit: int = LIMIT) -> tuple[list[Cu
         ConstraintError: No cut is legal.
         UsageError: There is no such network.
     """
-    link = load_link(network)
+    at = Situation(load_network(network))
     problem, members = reader.read(program), reader.group_members(program)
     found, complete = placements(problem, limit)
-    rates = latency(link).at(link.up_mbps)
+    rates = latency(at).at(at.delay)
     named = [(cuts.to_cut(program, problem, members, cloud), cloud) for cloud in found]
     return [cuts.figures(problem, cut, cloud, rates) for cut, cloud in named], complete
 

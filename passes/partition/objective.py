@@ -1,26 +1,18 @@
-"""What a placement is judged by: a price for each second and byte, as a function of the bandwidth.
+"""What a placement is judged by: prices of the seconds and bytes that it adds up to.
 
-Every objective of the cut (latency, energy, cost, or a weighted sum) prices the same five totals. Only
-the price of a byte sent depends on the uplink, and it is linear in the *delay*, the seconds that one
-byte takes; that is why all optimal cuts form an envelope of few straight lines over it.
+Latency, energy and money, and weighted sums of them, all price the same five totals. Each depends on
+one more parameter at a time (the seconds that one byte takes to send, the round trip, the load of the
+server), and on that linearly; so all optima over it form an envelope of few straight lines.
 """
 
 from dataclasses import dataclass
 
+from edgecut.ir.errors import UsageError
 from edgecut.passes.partition.problem import Totals
+from edgecut.targets.spec import Device, Network
 
 BITS_PER_MEGABYTE = 8e-6
 """Megabits in a byte: ``delay = BITS_PER_MEGABYTE / mbps``."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """The network of a plan."""
-
-    name: str
-    up_mbps: float
-    down_mbps: float
-    rtt_s: float
 
 
 @dataclass(frozen=True)
@@ -44,28 +36,58 @@ class Rates:
             + self.offload * totals.offloaded
         )
 
+    def __add__(self, other: "Rates") -> "Rates":
+        return Rates(
+            self.edge_s + other.edge_s,
+            self.cloud_s + other.cloud_s,
+            self.up_byte + other.up_byte,
+            self.down_byte + other.down_byte,
+            self.offload + other.offload,
+        )
+
+    def __mul__(self, factor: float) -> "Rates":
+        return Rates(
+            self.edge_s * factor,
+            self.cloud_s * factor,
+            self.up_byte * factor,
+            self.down_byte * factor,
+            self.offload * factor,
+        )
+
 
 BYTES_SENT = Rates(up_byte=1.0)
 
 
 @dataclass(frozen=True)
-class Objective:
-    """Rates whose price of a byte sent grows with the delay of the uplink."""
+class Family:
+    """Rates that depend linearly on one parameter, which is 0 or more."""
 
-    name: str
     fixed: Rates
-    per_delay: float
-    """Added to the price of a byte sent, per second of delay."""
+    slope: Rates
 
-    def at(self, up_mbps: float) -> Rates:
-        """The rates at one uplink bandwidth."""
-        up_byte = self.fixed.up_byte + self.per_delay * delay(up_mbps)
-        fixed = self.fixed
-        return Rates(fixed.edge_s, fixed.cloud_s, up_byte, fixed.down_byte, fixed.offload)
+    def at(self, parameter: float) -> Rates:
+        """The rates at one value of the parameter."""
+        return self.fixed + self.slope * parameter
 
     def line(self, totals: Totals) -> tuple[float, float]:
-        """Price of a placement as ``intercept + slope * delay``."""
-        return self.fixed.price(totals), self.per_delay * totals.up_bytes
+        """Price of a placement as ``intercept + slope * parameter``."""
+        return self.fixed.price(totals), self.slope.price(totals)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything outside the model that prices depend on."""
+
+    network: Network
+    edge: Device | None = None
+    cloud: Device | None = None
+    load: float = 1.0
+    """How many times longer the server takes than when it was profiled."""
+
+    @property
+    def delay(self) -> float:
+        """Seconds that one byte takes on the uplink."""
+        return delay(self.network.up_mbps)
 
 
 def delay(mbps: float) -> float:
@@ -73,6 +95,65 @@ def delay(mbps: float) -> float:
     return BITS_PER_MEGABYTE / mbps
 
 
-def latency(link: Link) -> Objective:
-    """Seconds from input to answer: both sides' work, sending, and, if offloaded, a round trip."""
-    return Objective("latency", Rates(1.0, 1.0, 0.0, delay(link.down_mbps), link.rtt_s), 1.0)
+def latency(at: Situation) -> Family:
+    """Seconds from input to answer, over the uplink's delay: both sides' work, sending, a round trip."""
+    return Family(Rates(1.0, at.load, 0.0, delay(at.network.down_mbps), at.network.rtt_s), Rates(up_byte=1.0))
+
+
+def energy(at: Situation) -> Family:
+    """Joules that the device draws per inference, over the uplink's delay.
+
+    The radio's power is on top of the idle power, and linear in the rate: ``base + per_mbps * mbps``.
+
+    Raises:
+        UsageError: The device or the network has no power figures.
+    """
+    power, radio = at.edge.power if at.edge else None, at.network.radio
+    if power is None:
+        where = at.edge.name if at.edge else "the edge device"
+        raise UsageError("has no power figures", where=where, hint="give a device file with [power]")
+    if radio is None:
+        raise UsageError("has no radio power", where=at.network.name, hint="give a network file with [radio]")
+    receiving = (power.idle_w + radio.rx_w(at.network.down_mbps)) * delay(at.network.down_mbps)
+    waiting = power.idle_w * at.network.rtt_s + radio.tail_mw / 1000 * radio.tail_s
+    per_byte = radio.tx_mw_per_mbps / 1000 * BITS_PER_MEGABYTE
+    fixed = Rates(power.active_w, power.idle_w * at.load, per_byte, receiving, waiting)
+    return Family(fixed, Rates(up_byte=power.idle_w + radio.tx_base_mw / 1000))
+
+
+def cost(at: Situation) -> Family:
+    """US dollars per inference: the server's time, the request, and the traffic both ways.
+
+    Raises:
+        UsageError: The server has no price.
+    """
+    price = at.cloud.price if at.cloud else None
+    if price is None:
+        where = at.cloud.name if at.cloud else "the server"
+        raise UsageError("has no price", where=where, hint="give a device file with [price]")
+    per_byte = at.network.price_per_gb / 1e9
+    fixed = Rates(0.0, price.usd_per_s * at.load, per_byte, per_byte, price.usd_per_request)
+    return Family(fixed, Rates())
+
+
+LINEAR = {"latency": latency, "energy": energy, "cost": cost}
+"""Objectives that price totals; by name."""
+
+UNITS = {"latency": "s", "energy": "J", "cost": "USD", "throughput": "s"}
+
+
+def weighted(at: Situation, weights: dict[str, float]) -> Family:
+    """A weighted sum, each part in its own unit (seconds, joules, US dollars).
+
+    Raises:
+        UsageError: A name is unknown, a weight is negative, or figures of a target are missing.
+    """
+    total = Family(Rates(), Rates())
+    for name, weight in weights.items():
+        if name not in LINEAR:
+            raise UsageError(f"no objective {name!r} to weigh", hint=f"there are: {', '.join(LINEAR)}")
+        if weight < 0:
+            raise UsageError(f"the weight of {name} is below 0")
+        part = LINEAR[name](at)
+        total = Family(total.fixed + part.fixed * weight, total.slope + part.slope * weight)
+    return total

@@ -1,16 +1,20 @@
 """The pass that decides what runs where."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from edgecut.ir import annotations, extract
 from edgecut.ir.annotations import Placement, Plan, Profile
+from edgecut.ir.errors import EdgecutError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.partition import objective as objectives
-from edgecut.passes.partition import planning, reader
-from edgecut.passes.partition.objective import Link
+from edgecut.passes.partition import objective, planning, privacy, reader
+from edgecut.passes.partition.mixed import Budget
+from edgecut.passes.partition.objective import Family, Situation
+from edgecut.passes.partition.planning import Request
+from edgecut.passes.partition.quantities import Crossings, Memory, Priced
+from edgecut.targets.spec import Device, Network, load_device, load_network
 
 
 @dataclass(frozen=True)
@@ -23,37 +27,103 @@ class Partition(Pass):
     name = "partition"
 
     network: str = option("wifi", help="Network between the two sides: a name, or a .toml file.")
-    objective: Literal["latency"] = option("latency", help="What to minimize.")
+    objective: Literal["latency", "energy", "cost", "throughput", "weighted"] = option(
+        "latency", help="What to minimize."
+    )
+    weights: tuple[str, ...] = option(
+        (), help="Of a weighted objective, per s, J and USD: latency=1,energy=0.5."
+    )
     cut: str | None = option(None, help="Take this cut: its crossing tensors joined by '+'.")
+    max_latency_ms: float | None = option(None, help="Budget: milliseconds per inference.")
+    max_energy_j: float | None = option(None, help="Budget: joules that the device draws per inference.")
+    max_cost_usd: float | None = option(None, help="Budget: US dollars per inference.")
+    max_memory_mb: float | None = option(None, help="Budget: weights and peak activations on the edge.")
+    max_crossings: int | None = option(None, help="Budget: number of tensors that cross.")
+    private: tuple[str, ...] = option((), help="Inputs that must not leave the device: INPUT or INPUT=LABEL.")
+    declassify: tuple[str, ...] = option((), help="Nodes whose outputs may leave it all the same.")
+    up_mbps: float | None = option(None, help="Uplink bandwidth, in place of the network's.")
+    rtt_ms: float | None = option(None, help="Round trip, in place of the network's.")
+    load: float = option(1.0, help="How many times longer the server takes than when it was profiled.")
+    edge: str | None = option(None, help="Device whose power counts; the profiled one unless given.")
+    cloud: str | None = option(None, help="Server whose price counts; the profiled one unless given.")
 
     def files(self) -> list[Path]:
-        """The user's network file."""
-        return [Path(self.network)] if self.network.endswith(".toml") else []
+        """The user's target files."""
+        names = (self.network, self.edge, self.cloud)
+        return [Path(name) for name in names if name and name.endswith(".toml")]
 
     def check_before(self, program: Program) -> None:
-        """Raise where the program has not been profiled."""
+        """Raise where the program has not been profiled, or an option makes no sense."""
         annotations.require(program.model, Profile, reader.HINT)
+        positive = ("up_mbps", "load", *(name for name in vars(self) if name.startswith("max_")))
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and value <= 0 and name != "max_crossings":
+                raise UsageError("has to be above 0", where=f"partition{{{name}}}")
+        for name in ("rtt_ms", "max_crossings"):
+            if (getattr(self, name) or 0) < 0:
+                raise UsageError("is below 0", where=f"partition{{{name}}}")
+        if bool(self.weights) != (self.objective == "weighted"):
+            raise UsageError("weights go with objective=weighted", where="partition{weights}")
 
     def run(self, program: Program, context: Context) -> Program:
         """Annotate the model with the plan, and every node with its side under the chosen cut."""
-        link = load_link(self.network)
-        made = planning.plan(program, link, objectives.latency(link), self.cut)
+        request = self.request(program)
+        made = planning.plan(planning.pose(program, request), request)
         annotations.put(program.model, made)
         place(program, made)
+        if request.labels is not None:
+            sent = {name for figures in made.cuts for name in figures.cut.crossing}
+            privacy.annotate(program, request.labels, sorted(sent))
         context.metrics.update(_metrics(made))
         return program
 
+    def request(self, program: Program) -> Request:
+        """What these options ask for.
 
-def load_link(name: str) -> Link:
-    """The link that a network file describes.
+        Raises:
+            UsageError: A target, an input or a node is unknown, or a target lacks figures.
+        """
+        at = self.situation(program)
+        labels = privacy.taint(program, self.private, self.declassify) if self.private else None
+        return Request(at, self.objective, self._family(at), self._budgets(at), self.cut, labels)
 
-    Raises:
-        UsageError: There is no such network, or the file does not fit.
-    """
-    from edgecut.targets.spec import load_network
+    def situation(self, program: Program) -> Situation:
+        """The network and the targets, with what the options change about them."""
+        profile = annotations.require(program.model, Profile, reader.HINT)
+        edge = load_device(self.edge) if self.edge else _device(profile.edge)
+        cloud = load_device(self.cloud) if self.cloud else _device(profile.cloud)
+        return Situation(self._network(), edge, cloud, self.load)
 
-    network = load_network(name)
-    return Link(network.name, network.up_mbps, network.down_mbps, network.rtt_s)
+    def _network(self) -> Network:
+        network = load_network(self.network)
+        if self.up_mbps is not None:
+            network = replace(network, up_mbps=self.up_mbps)
+        return network if self.rtt_ms is None else replace(network, rtt_ms=self.rtt_ms)
+
+    def _family(self, at: Situation) -> Family | None:
+        if self.objective == "throughput":
+            return None
+        if self.objective == "weighted":
+            return objective.weighted(at, _weights(self.weights))
+        return objective.LINEAR[self.objective](at)
+
+    def _budgets(self, at: Situation) -> tuple[Budget, ...]:
+        limits = {
+            "latency": self.max_latency_ms and self.max_latency_ms / 1000,
+            "energy": self.max_energy_j,
+            "cost": self.max_cost_usd,
+        }
+        found = [
+            Budget(Priced(name, objective.UNITS[name], objective.LINEAR[name](at).at(at.delay)), limit)
+            for name, limit in limits.items()
+            if limit is not None
+        ]
+        if self.max_memory_mb is not None:
+            found.append(Budget(Memory(), self.max_memory_mb * 1e6))
+        if self.max_crossings is not None:
+            found.append(Budget(Crossings(), self.max_crossings))
+        return tuple(found)
 
 
 def place(program: Program, plan: Plan) -> None:
@@ -61,6 +131,26 @@ def place(program: Program, plan: Plan) -> None:
     edge = extract.edge_nodes(program, plan.chosen.cut)
     for node in program.nodes:
         annotations.put(node, Placement("edge" if node in edge else "cloud"))
+
+
+def _device(name: str) -> Device | None:
+    """The device of the profile; None if its file is not at hand, which only some figures need."""
+    try:
+        return load_device(name)
+    except EdgecutError:
+        return None
+
+
+def _weights(texts: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for text in texts:
+        name, _, weight = text.partition("=")
+        try:
+            found[name] = float(weight)
+        except ValueError as error:
+            where = "partition{weights}"
+            raise UsageError(f"is {text!r}", where=where, hint="such as latency=1,energy=0.5") from error
+    return found
 
 
 def _metrics(plan: Plan) -> dict[str, float | str]:

@@ -1,87 +1,141 @@
 """From a problem to a plan: the cut for the given network, those for other networks, and fallbacks."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgecut.ir import extract
-from edgecut.ir.annotations import Plan
+from edgecut.ir.annotations import Cut, Plan
 from edgecut.ir.program import Program
-from edgecut.passes.partition import cuts, reader
+from edgecut.passes.partition import cuts, objective, reader
 from edgecut.passes.partition.baselines import baselines
-from edgecut.passes.partition.envelope import best_at, envelope
-from edgecut.passes.partition.objective import Link, Objective, latency
+from edgecut.passes.partition.envelope import Band, best_at, over_bandwidth
+from edgecut.passes.partition.infeasible import explained
+from edgecut.passes.partition.mixed import Budget, MixedSolver
+from edgecut.passes.partition.objective import BYTES_SENT, Family, Rates, Situation
+from edgecut.passes.partition.privacy import Labels
 from edgecut.passes.partition.problem import Mask, Problem
-from edgecut.passes.partition.solver import Solver
+from edgecut.passes.partition.quantities import Bottleneck, Priced, Quantity
+from edgecut.passes.partition.reader import Members
 
-Range = tuple[float, float | None]
-
-NOWHERE: Range = (0.0, 0.0)
+NOWHERE = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A placement that the artifacts are to hold, and the bandwidths between which it is the best."""
+class Request:
+    """What is wanted of a plan."""
 
-    cloud: Mask
-    best: Range = NOWHERE
+    situation: Situation
+    objective: str = "latency"
+    family: Family | None = None
+    """Its prices over the delay of the uplink; None for the throughput, which is no sum."""
+    budgets: tuple[Budget, ...] = ()
+    """They hold at the situation's network."""
+    forced: str | None = None
+    """Name of the cut to take, whether it is the best or not."""
+    labels: Labels | None = None
+    """What may not leave the device."""
+
+    def quantity(self) -> Quantity:
+        """What is minimized, at the situation's network."""
+        if self.family is None:
+            return bottleneck(self.situation)
+        unit = objective.UNITS.get(self.objective, "")
+        return Priced(self.objective, unit, self.family.at(self.situation.delay))
 
 
-def plan(program: Program, link: Link, objective: Objective, forced: str | None = None) -> Plan:
-    """The plan of a profiled program.
+@dataclass(frozen=True)
+class Posed:
+    """A program and what was read off it."""
 
-    Args:
-        program: Its annotations give the costs.
-        link: The network.
-        objective: What to minimize.
-        forced: Name of the cut to take, whether it is the best or not.
+    program: Program
+    problem: Problem
+    members: Members
+
+    def cut(self, cloud: Mask) -> Cut:
+        """The cut that a placement makes."""
+        return cuts.to_cut(self.program, self.problem, self.members, cloud)
+
+
+def pose(program: Program, request: Request) -> Posed:
+    """Read the problem off a profiled program.
 
     Raises:
         ModelError: The program has no costs.
-        ConstraintError: No cut is legal, or the forced one is not.
+    """
+    problem = reader.read(program)
+    if request.labels is not None:
+        sealed = [tensor in request.labels.sealed for tensor in problem.tensors]
+        problem = replace(problem, sealed=np.array(sealed, bool))
+    return Posed(program, problem, reader.group_members(program))
+
+
+def plan(posed: Posed, request: Request) -> Plan:
+    """The plan of a profiled program.
+
+    Raises:
+        ConstraintError: No cut is legal and within the budgets, or the forced one is not.
         UsageError: There is no cut of the forced name.
     """
-    problem, members = reader.read(program), reader.group_members(program)
-    candidates = _candidates(problem, link, objective)
-    if forced is not None:
-        cut = extract.named_cut(program, forced)
-        first = cuts.to_placement(program, problem, members, cut)
-        candidates = [Candidate(first, _range(candidates, first)), *candidates]
-    rates = latency(link).at(link.up_mbps)
-    made = []
-    for candidate in _distinct(candidates):
-        cut = cuts.to_cut(program, problem, members, candidate.cloud)
-        made.append(cuts.figures(problem, cut, candidate.cloud, rates, candidate.best))
+    problem, network = posed.problem, request.situation.network
+    bands = candidates(posed, request)
+    if request.forced is not None:
+        first = _forced(posed, request.forced, request.budgets)
+        bands = [next((b for b in bands if np.array_equal(b.cloud, first)), Band(first, *NOWHERE)), *bands]
+    rates = objective.latency(request.situation).at(request.situation.delay)
+    made = [
+        cuts.figures(problem, posed.cut(band.cloud), band.cloud, rates, (band.min_mbps, band.max_mbps))
+        for band in _distinct([*bands, *fallbacks(problem, request.budgets)])
+    ]
     return Plan(
-        objective=objective.name,
-        network=link.name,
-        up_mbps=link.up_mbps,
-        down_mbps=link.down_mbps,
-        rtt_s=link.rtt_s,
+        objective=request.objective,
+        network=network.name,
+        up_mbps=network.up_mbps,
+        down_mbps=network.down_mbps,
+        rtt_s=network.rtt_s,
         cuts=tuple(made),
-        baselines=baselines(program, problem, rates),
+        baselines=baselines(posed.program, problem, rates),
     )
 
 
-def _candidates(problem: Problem, link: Link, objective: Objective) -> list[Candidate]:
-    """The best placement for the network, then the others of the envelope, then what needs no cut."""
-    pieces = envelope(Solver(problem), objective, link.up_mbps)
-    first = best_at(pieces, link.up_mbps)
-    ordered = [pieces[first], *pieces[:first], *pieces[first + 1 :]]
+def candidates(posed: Posed, request: Request) -> list[Band]:
+    """The best placement for the network, then those that are the best at other bandwidths."""
+    with explained(posed.problem, request.budgets):
+        solver = MixedSolver(posed.problem, request.budgets)
+        mbps = request.situation.network.up_mbps
+        if request.family is None:
+            return [Band(solver.minimize([request.quantity(), BYTES_SENT]), mbps, mbps)]
+        bands = over_bandwidth(solver, request.family, mbps)
+    first = best_at(bands, mbps)
+    return [bands[first], *bands[:first], *bands[first + 1 :]]
+
+
+def fallbacks(problem: Problem, budgets: Sequence[Budget]) -> list[Band]:
+    """Edge-only and cloud-only, where they are legal and within the budgets."""
     groups = len(problem.groups)
-    fallbacks = [np.zeros(groups, bool), np.ones(groups, bool)]
-    return [
-        *(Candidate(piece.cloud, (piece.min_mbps, piece.max_mbps)) for piece in ordered),
-        *(Candidate(cloud) for cloud in fallbacks if cuts.is_legal(problem, cloud)),
-    ]
+    sides = [np.zeros(groups, bool), np.ones(groups, bool)]
+    legal = [cloud for cloud in sides if cuts.is_legal(problem, cloud)]
+    return [Band(cloud, *NOWHERE) for cloud in legal if all(b.holds(problem, cloud) for b in budgets)]
 
 
-def _range(candidates: list[Candidate], cloud: Mask) -> Range:
-    return next((c.best for c in candidates if np.array_equal(c.cloud, cloud)), NOWHERE)
+def bottleneck(at: Situation) -> Bottleneck:
+    """The slowest of edge, uplink, server and downlink, when inferences follow each other."""
+    down = objective.delay(at.network.down_mbps)
+    sides = (Rates(edge_s=1.0), Rates(cloud_s=at.load))
+    return Bottleneck((*sides, Rates(up_byte=at.delay), Rates(down_byte=down)))
 
 
-def _distinct(candidates: list[Candidate]) -> list[Candidate]:
-    by_placement: dict[bytes, Candidate] = {}
-    for candidate in candidates:
-        by_placement.setdefault(candidate.cloud.tobytes(), candidate)
+def _forced(posed: Posed, name: str, budgets: Sequence[Budget]) -> Mask:
+    cut = extract.named_cut(posed.program, name)
+    cloud = cuts.to_placement(posed.program, posed.problem, posed.members, cut)
+    for budget in budgets:
+        budget.check(posed.problem, cloud, name)
+    return cloud
+
+
+def _distinct(bands: Sequence[Band]) -> list[Band]:
+    by_placement: dict[bytes, Band] = {}
+    for band in bands:
+        by_placement.setdefault(band.cloud.tobytes(), band)
     return list(by_placement.values())

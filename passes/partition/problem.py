@@ -44,6 +44,8 @@ class Problem:
     """Groups that the cloud cannot run."""
     must_cloud: Mask
     """Groups that the edge cannot run."""
+    weights: Ints
+    """Per group: bytes of its weights; weights that several groups share count for each."""
     answer: Ints
     """Per group: bytes of the graph outputs it makes, which come back if it runs in the cloud."""
     tensors: tuple[str, ...]

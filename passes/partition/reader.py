@@ -1,6 +1,6 @@
 """Reads the problem off an annotated program."""
 
-import graphlib
+import heapq
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -26,7 +26,8 @@ def read(program: Program) -> Problem:
     """
     members = group_members(program)
     flow = _Flow(program, members)
-    order = _topological(flow, len(members))
+    position = {node: i for i, node in enumerate(program.nodes)}
+    order = _topological(flow, [position[nodes[-1]] for nodes in members.values()])
     rank = {group: at for at, group in enumerate(order)}
     ids = [list(members)[group] for group in order]
     costs = [_cost(members[i]) for i in ids]
@@ -42,6 +43,7 @@ def read(program: Program) -> Problem:
         cloud_s=_seconds(ids, (cost.cloud for cost in costs)),
         must_edge=must_edge,
         must_cloud=np.array([reason is not None for reason in reasons], bool) & ~must_edge,
+        weights=np.array([cost.weight_bytes for cost in costs], np.int64),
         answer=answer,
         tensors=tuple(value.name or "" for value in tensors),
         size=np.array([nbytes(value) for value in tensors], np.int64),
@@ -116,16 +118,33 @@ class _Flow:
         return [source for v in varying for source in self._behind.get(v, (v,))]
 
 
-def _topological(flow: _Flow, count: int) -> list[int]:
-    before: dict[int, dict[int, None]] = {group: {} for group in range(count)}
+def _topological(flow: _Flow, last: Sequence[int]) -> list[int]:
+    """Groups in the order in which the edge executes them: as early as their last nodes stand.
+
+    Args:
+        flow: Which group reads from which.
+        last: Position of each group's last node.
+    """
+    waiting: list[set[int]] = [set() for _ in last]
+    feeds: list[set[int]] = [set() for _ in last]
     for value, readers in flow.readers.items():
         maker = flow.maker(value)
         for reader in readers if maker != INPUT else ():
-            before[reader][maker] = None
-    try:
-        return list(graphlib.TopologicalSorter(before).static_order())
-    except graphlib.CycleError as error:
-        raise ModelError("two fusion groups depend on each other", hint=HINT) from error
+            waiting[reader].add(maker)
+            feeds[maker].add(reader)
+    ready = [(last[group], group) for group, makers in enumerate(waiting) if not makers]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, group = heapq.heappop(ready)
+        order.append(group)
+        for reader in feeds[group]:
+            waiting[reader].discard(group)
+            if not waiting[reader]:
+                heapq.heappush(ready, (last[reader], reader))
+    if len(order) < len(last):
+        raise ModelError("two fusion groups depend on each other", hint=HINT)
+    return order
 
 
 def _cost(nodes: Sequence[oir.Node]) -> Cost:

@@ -1,0 +1,149 @@
+"""The cut with budgets, or with an objective that is no sum: the same rows, as a mixed-integer program."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecut.ir.errors import ConstraintError
+from edgecut.ir.printer import seconds, size
+from edgecut.passes.partition import model
+from edgecut.passes.partition.feasible import pin
+from edgecut.passes.partition.model import Expression, Model
+from edgecut.passes.partition.objective import Rates
+from edgecut.passes.partition.problem import Mask, Problem
+from edgecut.passes.partition.quantities import Priced, Quantity
+from edgecut.passes.partition.solver import Solver, check_finite
+
+SCALE = 1e4
+"""Largest coefficient of a scaled row or objective: HiGHS' tolerances (1e-6) become relative to it."""
+
+SLACK = 1e-9
+"""Relative room that a budget, or an objective that has been minimized, is given for rounding."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A quantity and the most that it may be."""
+
+    quantity: Quantity
+    limit: float
+
+    def holds(self, problem: Problem, cloud: Mask) -> bool:
+        """Whether a placement keeps to it."""
+        return self.quantity.value(problem, cloud) <= self.limit + SLACK * max(abs(self.limit), 1e-6)
+
+    def check(self, problem: Problem, cloud: Mask, name: str) -> None:
+        """Raise a `ConstraintError` where the placement of a named cut does not keep to it."""
+        if self.holds(problem, cloud):
+            return
+        unit, value = self.quantity.unit, self.quantity.value(problem, cloud)
+        what = f"needs {shown(value, unit)} of {self.quantity.name}; the budget is {shown(self.limit, unit)}"
+        raise ConstraintError(what, where=f"--cut {name}", hint="raise it, or choose another cut")
+
+
+class InfeasibleError(Exception):
+    """No placement keeps to all budgets."""
+
+
+class MixedSolver:
+    """Finds best placements of one problem under budgets.
+
+    Raises:
+        ConstraintError: No placement is legal.
+    """
+
+    def __init__(self, problem: Problem, budgets: Sequence[Budget] = ()) -> None:
+        self.problem = problem
+        self.budgets = tuple(budgets)
+        self._pins = pin(problem)
+        self._unbounded = Solver(problem)
+
+    def minimize(self, priorities: Sequence[Rates | Quantity]) -> Mask:
+        """The placement that is best by the first quantity, among those by the second, and so on.
+
+        Placements that are equal by all of them are told apart by the number of groups in the cloud: the
+        fewest.
+
+        Raises:
+            InfeasibleError: No placement keeps to all budgets.
+            ConstraintError: A cost is not finite, or the solver gave up.
+        """
+        rates = [item for item in priorities if isinstance(item, Rates)]
+        if len(rates) == len(priorities):
+            # A minimum cut takes far less time, and where budgets do not bind it is the answer.
+            free = self._unbounded.minimize(rates)
+            if all(budget.holds(self.problem, free) for budget in self.budgets):
+                return free
+        current = model.legal(self.problem, *self._pins)
+        for budget in self.budgets:
+            current.add_limit(budget.quantity.expression(current), budget.limit)
+        answer = np.zeros(len(self.problem.groups), bool)
+        for expression in [*(_quantity(p).expression(current) for p in priorities), current.in_cloud()]:
+            if expression.values.any():
+                answer, best = _solve(current, expression)
+                current.add_limit(expression, best + SLACK * max(abs(best), np.abs(expression.values).max()))
+        return answer
+
+
+def _quantity(item: Rates | Quantity) -> Quantity:
+    return Priced("", "", item) if isinstance(item, Rates) else item
+
+
+def _solve(current: Model, expression: Expression) -> tuple[Mask, float]:
+    """One optimal placement, and the value of the expression there."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    cost = expression.dense(current.width)
+    check_finite(cost)
+    matrix, right = current.matrix(), np.concatenate(current.right)
+    factors = SCALE / np.maximum(_row_maxima(matrix), 1e-300)
+    groups = len(current.problem.groups)
+    with _silence():
+        found = milp(
+            cost * (SCALE / np.abs(cost).max()),
+            integrality=np.arange(current.width) < groups,
+            bounds=Bounds(np.concatenate(current.lower), np.concatenate(current.upper)),
+            constraints=LinearConstraint(_scaled(matrix, factors), ub=right * factors),
+            options={"mip_rel_gap": 0.0},
+        )
+    if found.status == 2:
+        raise InfeasibleError
+    if found.status != 0:
+        raise ConstraintError(f"the solver gave up: {found.message}")
+    return np.asarray(found.x[:groups] > 0.5), float(cost @ found.x) + expression.constant
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what HiGHS prints, whatever its options say, out of the data on stdout."""
+    with open(os.devnull, "wb") as nowhere:
+        stdout = os.dup(1)
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+
+
+def shown(value: float, unit: str) -> str:
+    """A figure for people."""
+    if unit == "s":
+        return seconds(value)
+    if unit == "B":
+        return size(value)
+    return f"{value:.4g} {unit}".rstrip()
+
+
+def _row_maxima(matrix: Any) -> Any:
+    return abs(matrix).max(axis=1).toarray().ravel()
+
+
+def _scaled(matrix: Any, factors: Any) -> Any:
+    from scipy import sparse
+
+    return sparse.diags_array(factors) @ matrix

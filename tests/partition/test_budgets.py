@@ -1,0 +1,1 @@
+"""Budgets and the bottleneck objective against brute force, on random graphs."""
