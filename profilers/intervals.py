@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+# Where the operators' sum is further than this from the whole, they are corrected by intervals.
+TOLERANCE = 0.10
+# How many prefixes of the graph are timed for it. Each costs an inference's time and a copy of its kernels.
+PREFIXES = 12
+
 
 def places(order: Sequence[str], weights: Mapping[str, float], count: int) -> list[int]:
     """Where to end prefixes: about the same weight between each two, never at the very end.
@@ -38,9 +43,11 @@ def correct(
         whole: Seconds of all groups.
     """
     rising = _monotone([*(min(p, whole) for p in prefixes), whole])
+    # Prefixes that noise made equal tell nothing of what is between them: those intervals become one.
+    last = {until: end for end, until in zip([*ends, len(order)], rising, strict=True)}
     found: dict[str, float] = {}
     start, before = 0, 0.0
-    for end, until in zip([*ends, len(order)], rising, strict=True):
+    for until, end in last.items():
         members = order[start:end]
         known = sum(times[g] for g in members)
         for group in members:

@@ -29,11 +29,6 @@ from edgecut.profilers.result import GroupTimes
 from edgecut.targets import tflite
 from edgecut.targets.spec import Device
 
-# Where the operators' sum is further than this from the whole, they are corrected by intervals.
-TOLERANCE = 0.10
-# How many prefixes of the graph are timed for it. Each costs an inference's time and a copy of its kernels.
-PREFIXES = 12
-
 Correction = Literal["none", "scaled", "intervals"]
 
 
@@ -131,7 +126,7 @@ def _layer(program: Program, device: Device, groups: Groups, threads: int, runs:
         raw = _attribute(data, signature, groups)
         whole, known = signature.whole, sum(raw.values())
         correction: Correction = "scaled"
-        if abs(known / whole.median_s - 1) > TOLERANCE:
+        if abs(known / whole.median_s - 1) > intervals.TOLERANCE:
             prefixes = _prefixes(program, device, groups, Path(folder), threads, runs)
             raw = intervals.correct(raw, groups.order, *prefixes, whole.median_s)
             correction = "intervals"
@@ -180,16 +175,10 @@ def _prefixes(
     program: Program, device: Device, groups: Groups, folder: Path, threads: int, runs: int
 ) -> tuple[list[int], list[float]]:
     """Ends and seconds of prefixes of the graph, one signature each in one file."""
-    ends = intervals.places(groups.order, groups.weights, PREFIXES)
+    ends = intervals.places(groups.order, groups.weights, intervals.PREFIXES)
     if not ends:
         return [], []
-    free = extract.duplicable_nodes(program)
-    cuts = []
-    for end in ends:
-        names = {n for g in groups.order[:end] for n in groups.members[g]}
-        inside = {n for n in program.nodes if n.name in names}
-        behind = {p for n in inside for v in n.inputs if v is not None and (p := v.producer()) in free}
-        cuts.append(extract.crossing(program, inside | {n for n in behind if n is not None}))
+    cuts = [groups.prefix(program, end) for end in ends]
     path = folder / "prefixes.tflite"
     files.write(path, tflite.emit(program, cuts).data)
     profile = reach.run(device, path, threads, runs, operators=False)

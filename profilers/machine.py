@@ -25,7 +25,7 @@ def describe() -> Machine:
         system=f"{platform.system()} {platform.release()}",
         cores=_cores(),
         memory_mb=_memory_mb(),
-        governor=_read(_CPU / "scaling_governor"),
+        governor=read(_CPU / "scaling_governor"),
         mhz=_mhz(),
         celsius=celsius(),
     )
@@ -33,18 +33,18 @@ def describe() -> Machine:
 
 def celsius() -> Optional[float]:
     """The hottest thermal zone, if there is any."""
-    found = [_read(zone / "temp") for zone in sorted(_THERMAL.glob("thermal_zone*"))]
+    found = [read(zone / "temp") for zone in sorted(_THERMAL.glob("thermal_zone*"))]
     numbers = [float(text) / 1000 for text in found if text.lstrip("-").isdigit()]
     return max(numbers) if numbers else None
 
 
 def _name() -> str:
-    board = _read(_BOARD).rstrip("\0")
+    board = read(_BOARD).rstrip("\0")
     return board or _cpuinfo("model name") or _cpuinfo("Hardware") or platform.processor() or "unknown"
 
 
 def _mhz() -> Optional[float]:
-    khz = _read(_CPU / "scaling_cur_freq")
+    khz = read(_CPU / "scaling_cur_freq")
     if khz.isdigit():
         return float(khz) / 1000
     text = _cpuinfo("cpu MHz")
@@ -58,21 +58,22 @@ def _cores() -> int:
 
 
 def _memory_mb() -> int:
-    for line in _read(Path("/proc/meminfo")).splitlines():
+    for line in read(Path("/proc/meminfo")).splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) // 1024
     return 0
 
 
 def _cpuinfo(key: str) -> str:
-    for line in _read(Path("/proc/cpuinfo")).splitlines():
+    for line in read(Path("/proc/cpuinfo")).splitlines():
         name, _, value = line.partition(":")
         if name.strip() == key:
             return value.strip()
     return ""
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """A file of the system, or nothing where it is not to be had."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from edgecut.ir import extract
 from edgecut.ir.annotations import Conditions, Time
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
-from edgecut.profilers import machine, stats
+from edgecut.profilers import intervals, machine, stats
 from edgecut.profilers.attribution import Kernel, attribute, scale
 from edgecut.profilers.plan import Groups
 from edgecut.profilers.record import Stats
@@ -50,13 +51,17 @@ def measure(program: Program, groups: Groups, threads: int, runs: int) -> GroupT
     whole = stats.describe(stats.repeat(whole_call, runs, BUDGET_S))
     kernels = _kernels(data, feeds, threads, whole.runs, _names(program, groups))
     raw = attribute(kernels, groups.order, groups.before, groups.weights)
+    operators = sum(raw.values())
+    apart = abs(operators / whole.median_s - 1) > intervals.TOLERANCE
+    if apart:
+        raw = intervals.correct(raw, groups.order, *_prefixes(program, groups, threads, runs), whole.median_s)
     times = {g: Time(s, "measured", whole.spread) for g, s in scale(raw, whole.median_s).items()}
     conditions = Conditions(
         key="",
         threads=threads,
         runs=whole.runs,
-        operators_s=sum(raw.values()),
-        correction="scaled",
+        operators_s=operators,
+        correction="intervals" if apart else "scaled",
         attribution="onnxruntime profiler",
         outliers=whole.outliers,
         load_s=load,
@@ -80,6 +85,15 @@ def time_whole(program: Program, threads: int, runs: int) -> Stats:
     call = _call(_session(program.bytes(), threads, None), feeds)
     stats.repeat(call, runs, WARM_UP_S, 2)
     return stats.describe(stats.repeat(call, runs, BUDGET_S))
+
+
+def _prefixes(program: Program, groups: Groups, threads: int, runs: int) -> tuple[list[int], list[float]]:
+    """Ends and seconds of prefixes of the graph."""
+    ends = intervals.places(groups.order, groups.weights, intervals.PREFIXES)
+    cuts = [groups.prefix(program, end) for end in ends]
+    parts = [extract.split(program, cut)[0] for cut in cuts]
+    seconds = [time_whole(part, threads, runs).median_s if part else 0.0 for part in parts]
+    return ends, seconds
 
 
 def _session(data: bytes, threads: int, profile: Path | None) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgecut.ir.extract import duplicable_nodes
+from edgecut.ir.annotations import Cut
+from edgecut.ir.extract import crossing, duplicable_nodes
 from edgecut.ir.program import Program
 
 
@@ -26,6 +27,14 @@ class Groups:
     def order(self) -> list[str]:
         """Ids in topological order."""
         return list(self.members)
+
+    def prefix(self, program: Program, count: int) -> Cut:
+        """The cut after the first groups."""
+        names = {n for g in self.order[:count] for n in self.members[g]}
+        inside = {n for n in program.nodes if n.name in names}
+        free = duplicable_nodes(program)
+        makers = (v.producer() for n in inside for v in n.inputs if v is not None)
+        return crossing(program, inside | {n for n in makers if n is not None and n in free})
 
     def only(self, ids: Sequence[str]) -> Groups:
         """The same for some of the groups."""

@@ -49,9 +49,7 @@ def profile(device: Transport, model: Path, arguments: list[str], *, keep: bool 
     folder = f"{device.home}/{_key(contents, arguments)}"
     finished = False
     try:
-        _check(device, _retry(device, f"mkdir -p {folder}"), "cannot make a folder there")
-        for name, data in contents.items():
-            _send(device, f"{folder}/{name}", data)
+        _send(device, folder, contents)
         done = _profile(device, folder, arguments)
         finished = True
     except TargetError as error:
@@ -74,31 +72,32 @@ def _key(contents: dict[str, bytes], arguments: list[str]) -> str:
     return f"profile-{digest.hexdigest()[:16]}"
 
 
-def _send(device: Transport, path: str, data: bytes) -> None:
-    """Send a file, from where an earlier attempt broke off."""
+def _send(device: Transport, folder: str, contents: dict[str, bytes]) -> None:
+    """Send files, each from where an earlier attempt broke off."""
     for attempt in range(ATTEMPTS):
-        have = _size(device, path)
-        if have > len(data):
-            _retry(device, f"rm -f {path}")
-            have = 0
-        if have == len(data):
-            return
-        rest = data[have:]
         try:
-            done = device.run(
-                f"cat >> {path}", stdin=rest, timeout_s=COMMAND_S + len(rest) / LEAST_BYTES_PER_S
-            )
-            _check(device, done, "cannot write there")
+            have = _sizes(device, folder, list(contents))
+            for name, data in contents.items():
+                _append(device, f"{folder}/{name}", data, have[name])
+            return
         except LostError as error:
             _pause(device, attempt, error)
-    if _size(device, path) != len(data):
-        raise TargetError("what was sent did not arrive whole", where=device.where, hint="try again")
 
 
-def _size(device: Transport, path: str) -> int:
-    done = _retry(device, f"if [ -f {path} ]; then wc -c < {path}; else echo 0; fi")
-    _check(device, done, "cannot look at what is there")
-    return int(done.stdout.strip() or 0)
+def _sizes(device: Transport, folder: str, names: list[str]) -> dict[str, int]:
+    """Bytes of each file that have arrived in our folder, which is made if it is not there."""
+    each = f"for f in {' '.join(names)}; do if [ -f $f ]; then wc -c < $f; else echo 0; fi; done"
+    done = device.run(f"mkdir -p {folder} && cd {folder} && {each}", timeout_s=COMMAND_S)
+    _check(device, done, "cannot make a folder there")
+    return dict(zip(names, map(int, done.stdout.split()), strict=True))
+
+
+def _append(device: Transport, path: str, data: bytes, have: int) -> None:
+    if have == len(data):
+        return
+    rest, sign = (data[have:], ">>") if have < len(data) else (data, ">")
+    timeout = COMMAND_S + len(rest) / LEAST_BYTES_PER_S
+    _check(device, device.run(f"cat {sign} {path}", stdin=rest, timeout_s=timeout), "cannot write there")
 
 
 def _profile(device: Transport, folder: str, arguments: list[str]) -> Done:
@@ -119,16 +118,6 @@ def _profile(device: Transport, folder: str, arguments: list[str]) -> Done:
             where=device.where,
             hint="the same command goes on from what has arrived there",
         ) from error
-
-
-def _retry(device: Transport, script: str) -> Done:
-    """Run something that may be run twice."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return device.run(script, timeout_s=COMMAND_S)
-        except LostError as error:
-            _pause(device, attempt, error)
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _pause(device: Transport, attempt: int, error: LostError) -> None:

@@ -11,6 +11,11 @@ from typing import ClassVar, Protocol
 
 from edgecut.ir.errors import TargetError, UsageError
 
+# An address never begins with a hyphen: it would be an option.
+_SSH = re.compile(
+    r"ssh://((?P<user>[\w.][\w.\-]*)@)?(?P<host>[\w.][\w.\-]*|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?/?"
+)
+_ADB = re.compile(r"adb://(?P<serial>[\w.][\w.:\-]*)/?")
 CONNECT_S = 10
 # A connection that carries nothing for ALIVE_S * ALIVE_COUNT seconds is dead (the device was switched off).
 ALIVE_S = 5
@@ -108,13 +113,13 @@ def open_transport(url: str) -> Transport:
     Raises:
         UsageError: It is none of these.
     """
-    ssh = re.fullmatch(r"ssh://(?P<host>[^\s/:\-][^\s/:]*|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?/?", url)
+    ssh = re.fullmatch(_SSH, url)
     if ssh:
-        user, _, host = ssh["host"].rpartition("@")
-        host = host.strip("[]")
-        return Ssh(url, f"{user}@{host}" if user else host, int(ssh["port"]) if ssh["port"] else None)
-    adb = re.fullmatch(r"adb://(?P<serial>[\w.:\-]+)/?", url)
-    if adb and not adb["serial"].startswith("-"):
+        host = ssh["host"].strip("[]")
+        destination = f"{ssh['user']}@{host}" if ssh["user"] else host
+        return Ssh(url, destination, int(ssh["port"]) if ssh["port"] else None)
+    adb = re.fullmatch(_ADB, url)
+    if adb:
         return Adb(url, adb["serial"])
     raise UsageError("is no address of a device", where=url, hint="ssh://user@host[:port] or adb://SERIAL")
 
