@@ -6,8 +6,11 @@ shows in the edge phase, a busy server in its queue, and neither is taken for a 
 
 from __future__ import annotations
 
+import math
 import statistics
+import time
 from collections import deque
+from collections.abc import Callable
 
 from edgecut.ir.manifest import CutRecord, Manifest
 from edgecut.runtime.device import Phases
@@ -15,6 +18,8 @@ from edgecut.runtime.device import Phases
 INFORMATIVE_BYTES = 2048
 """Fewer bytes take about one round trip on any network: they say nothing about its bandwidth."""
 _LEARN = 0.2
+_USUAL = 0.03
+_FORGET_S = 2.0
 
 
 class Level:
@@ -60,23 +65,32 @@ class Estimates:
 
     Args:
         manifest: Its figures are what is believed before anything has been seen.
+        clock: Seconds, never going back.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, *, clock: Callable[[], float] = time.monotonic) -> None:
         network = manifest.network
         self._down_per_up = network.down_mbps / network.up_mbps if network.up_mbps else 1.0
-        self._up = Level(network.up_mbps * 125_000)
+        self._clock = clock
+        self._up = Level(network.up_mbps * 125_000, window=5, step=1.3)
+        self._usual_log_up = math.log(max(network.up_mbps * 125_000, 1.0))
+        self._seen_at = clock()
+        self._seen = 0
         self._rtt_s = network.rtt_s
         self._queue_s = Level(0.0)
         self._edge = _Factors()
         self._cloud = _Factors()
-        self.since_network = 0
-        """Requests since the network was last seen."""
 
     @property
     def up_bytes_per_s(self) -> float:
-        """Uplink bandwidth, bytes/s."""
-        return max(self._up.value, 1.0)
+        """Uplink bandwidth, bytes/s.
+
+        What was last seen loses its weight with time, to what is usual here: an outage is not believed
+        in for ever, while a network that was always slow stays so.
+        """
+        weight = math.exp((self._seen_at - self._clock()) / _FORGET_S)
+        recent = math.log(max(self._up.value, 1.0))
+        return math.exp(weight * recent + (1 - weight) * self._usual_log_up)
 
     @property
     def up_mbps(self) -> float:
@@ -122,24 +136,37 @@ class Estimates:
         if cut.signature:
             self._edge.observe(cut.name, phases.edge_s, cut.edge_s)
         if cut.cloud_model is None:
-            self.since_network += 1
             return False
         self._cloud.observe(cut.name, phases.compute_s, cut.cloud_s)
         self._queue_s.add(phases.queue_s)
         return self._observe_network(phases, sent_bytes + received_bytes / self._down_per_up)
+
+    def observe_timeout(self, cut: CutRecord, seconds: float) -> bool:
+        """Take in that a request was not answered in this time; True if the network seems to have changed.
+
+        The bandwidth was at most what would have sufficed.
+        """
+        at_most = (cut.up_bytes + cut.down_bytes / self._down_per_up) / max(seconds, 1e-6)
+        return self._see(at_most) if at_most < self.up_bytes_per_s else False
 
     def observe_rtt(self, seconds: float) -> None:
         """Take in how long a request of a few bytes took on a network that may have changed."""
         self._rtt_s = seconds
 
     def _observe_network(self, phases: Phases, equivalent_bytes: float) -> bool:
-        self.since_network = 0
         if equivalent_bytes < INFORMATIVE_BYTES:
             return False
         seconds = phases.network_s + phases.receive_s
         # What is below the round trip is noise of the same size as the round trip's own.
         moving_s = max(seconds - self.rtt_s, 0.1 * seconds, 1e-6)
-        return self._up.add(equivalent_bytes / moving_s)
+        return self._see(equivalent_bytes / moving_s)
+
+    def _see(self, bytes_per_s: float) -> bool:
+        self._seen_at = self._clock()
+        self._seen += 1
+        weight = max(1 / (self._seen + 1), _USUAL)
+        self._usual_log_up += weight * (math.log(max(bytes_per_s, 1.0)) - self._usual_log_up)
+        return self._up.add(bytes_per_s)
 
 
 class _Factors:

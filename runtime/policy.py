@@ -67,7 +67,7 @@ class Feedback(Policy):
         stale_after: Requests after which a cut that was not used is worth a try.
     """
 
-    def __init__(self, *, margin: float = 0.1, explore: float = 0.05, stale_after: int = 20) -> None:
+    def __init__(self, *, margin: float = 0.1, explore: float = 0.01, stale_after: int = 20) -> None:
         self._margin = margin
         self._explore = explore
         self._stale_after = stale_after
@@ -96,12 +96,14 @@ class Feedback(Policy):
             self._budget_s -= max(seconds - self._held_s, 0.0)
 
     def _trial(self, cuts: Sequence[CutRecord], times: dict[str, float]) -> Optional[CutRecord]:
-        stale = [c for c in cuts if self._now - self._used.get(c.name, 0) > self._stale_after]
+        ages = {cut.name: self._now - self._used.get(cut.name, 0) for cut in cuts}
+        stale = [c for c in cuts if ages[c.name] > self._stale_after and c.name != self._current]
         if not stale:
             return None
-        chosen = min(stale, key=lambda cut: times[cut.name])
-        affordable = times[chosen.name] - self._held_s <= self._budget_s
-        return chosen if affordable and chosen.name != self._current else None
+        waste_s = {cut.name: max(times[cut.name] - self._held_s, 0.0) for cut in stale}
+        # The dearer a trial, the rarer; but an old one's turn comes, however cheap the others are.
+        chosen = min(stale, key=lambda cut: waste_s[cut.name] / ages[cut.name])
+        return chosen if waste_s[chosen.name] <= self._budget_s else None
 
 
 POLICIES: dict[str, type[Policy]] = {"feedback": Feedback, "fixed": Fixed, "table": Table}

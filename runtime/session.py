@@ -136,7 +136,8 @@ class Session:
         self.device.close()
 
     def _compute(self, inputs: Mapping[str, np.ndarray], request_id: str) -> Answer:
-        end = time.perf_counter() + self._deadline_s
+        start = time.perf_counter()
+        end = start + self._deadline_s
         reason = self._why_local()
         if self._local is not None and reason:
             return self._run_local(self._local, inputs, reason, end)
@@ -148,13 +149,18 @@ class Session:
             self._refresh_rtt(end)
             answer = self._run(cut, inputs, end - self._reserve_s(), request_id)
         except CloudError as error:
-            self._breaker.failed(error.retry_after_s)
-            self._counts[f"failed {error.kind}"] += 1
+            self._failed(cut, error, time.perf_counter() - start)
             if local is None:
                 raise
             return self._run_local(local, inputs, error.what, end)
         self._breaker.succeeded()
         return answer
+
+    def _failed(self, cut: CutRecord, error: CloudError, seconds: float) -> None:
+        self._counts[f"failed {error.kind}"] += 1
+        self._breaker.failed(error.retry_after_s)
+        if error.kind == "timeout":
+            self.estimates.observe_timeout(cut, seconds)
 
     def _why_local(self) -> str:
         """Why no cut that needs the server is to be tried; empty where one may be.
