@@ -43,6 +43,7 @@ class Stored:
         """
         with _opened(self) as file:
             data = _read(file, math.prod(self.shape) * self.dtype.itemsize, self)
+            _read(file, 0, self)
         return np.frombuffer(data, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
 
     def rows(self) -> Iterator[Array]:
@@ -59,6 +60,7 @@ class Stored:
             for _ in range(self.shape[0]):
                 data = _read(file, math.prod(row) * self.dtype.itemsize, self)
                 yield np.frombuffer(data, self.dtype).reshape(row)
+            _read(file, 0, self)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ def open_arrays(path: Path) -> list[Stored]:
                 with archive.open(member) as file:
                     found.append(_header(file, path, member))
             return found
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise what they like for a damaged file
         raise ModelError("is no readable NumPy file (truncated?)", where=str(path)) from error
 
 
@@ -170,18 +174,17 @@ def _opened(stored: Stored) -> Iterator[IO[bytes]]:
                 archive = stack.enter_context(zipfile.ZipFile(stored.path))
                 file = stack.enter_context(archive.open(stored.member))
             _header(file, stored.path, stored.member)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # it was readable when it was opened first
             raise ModelError("is no longer readable", where=stored.where) from error
         yield file
 
 
 def _read(file: IO[bytes], size: int, stored: Stored) -> bytes:
+    """So many bytes; 0 asks for the end of the array, at which an archive compares its checksum."""
     try:
-        data = file.read(size)
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        raise ModelError("is damaged", where=stored.where) from error
-    except Exception as error:  # zlib.error has no other base
+        data = file.read(size or 1)
+    except Exception as error:  # OSError, BadZipFile, and zlib.error, which has no better base
         raise ModelError("is damaged", where=stored.where) from error
     if len(data) != size:
-        raise ModelError("ends early (truncated?)", where=stored.where)
+        raise ModelError("holds not as many values as its header says (truncated?)", where=stored.where)
     return data

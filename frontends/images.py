@@ -59,7 +59,7 @@ def open_images(folder: Path, spec: TensorSpec) -> Images:
 
 
 def read_labels(folder: Path, files: tuple[Path, ...], classes: int | None) -> NDArray[np.int64] | None:
-    """Labels of images from ``labels.csv``: a column for the file, and one for the class index.
+    """Labels of images from ``labels.csv``: a column for the file (path or name), one for the class index.
 
     The latter is called ``label``, or ``class_index_<classes>`` where conventions of several sizes stand
     side by side.
@@ -76,8 +76,8 @@ def read_labels(folder: Path, files: tuple[Path, ...], classes: int | None) -> N
     if not path.is_file():
         return None
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8-sig") as opened:
+            rows = list(csv.DictReader(opened))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ModelError("is no readable CSV file", where=str(path)) from error
     header = rows[0] if rows else {}
@@ -91,11 +91,14 @@ def read_labels(folder: Path, files: tuple[Path, ...], classes: int | None) -> N
         by_file = {row[key]: int(row[column]) for row in rows}
     except (TypeError, ValueError) as error:
         raise ModelError(f"has a {column!r} that is no integer", where=str(path)) from error
-    names = [p.relative_to(folder).as_posix() for p in files]
-    absent = next((name for name in names if name not in by_file), None)
-    if absent is not None:
-        raise ModelError(f"has no row for {absent!r}", where=str(path))
-    return np.array([by_file[name] for name in names], dtype=np.int64)
+    found = []
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        label = by_file.get(name, by_file.get(file.name))
+        if label is None:
+            raise ModelError(f"has no row for {name!r}", where=str(path))
+        found.append(label)
+    return np.array(found, dtype=np.int64)
 
 
 def _label_column(header: dict[str, str], classes: int | None) -> str | None:

@@ -104,6 +104,8 @@ def _inline(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
 
 def _check_operators(graph: onnx.GraphProto, opsets: dict[str, int], where: str) -> None:
     for node in graph.node:
+        if not all(isinstance(text, str) for text in (node.op_type, node.domain, node.name, *node.output)):
+            raise ModelError("is no valid ONNX model: it holds names that are no text", where=where)
         domain = "" if node.domain == "ai.onnx" else node.domain
         version = opsets.get(domain, opsets.get(node.domain, 0))
         if not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=domain):

@@ -20,7 +20,7 @@ def parse(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     for text in texts:
         name, _, dims = text.rpartition("=")
         try:
-            shape = tuple(int(part) for part in dims.split(",")) if dims else ()
+            shape = tuple(int(part) for part in dims.split(","))
         except ValueError:
             shape = (0,)
         if not name or any(dim < 1 for dim in shape):
