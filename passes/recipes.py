@@ -59,11 +59,11 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     Raises:
         UsageError: An option does not fit the others.
     """
+    scheme = _scheme(source, options)
     targets = {"edge": options.edge, "cloud": options.cloud}
     chain = [*source.front(), make("profile", **targets)]
     if options.prune:
         chain.append(make("prune", ratio=options.prune, calibration=source.calibration))
-    scheme = _scheme(source, options)
     if scheme != "none":
         chain.append(make("quantize", scheme=scheme, calibration=source.calibration))
     if len(chain) > len(source.front()) + 1:
@@ -108,11 +108,15 @@ def unparse(passes: Sequence[Pass]) -> str:
 
 
 def _scheme(source: Source, options: BuildOptions) -> str:
-    """``auto`` is the device's own scheme where there is data to calibrate it with."""
-    from edgecut.targets.spec import load_device
+    """``auto`` is the device's own scheme where there is data to calibrate it with.
 
+    All targets are looked up here, so that a wrong name is told before any work is done.
+    """
+    from edgecut.targets.spec import load_device, load_network
+
+    edge, _, _ = load_device(options.edge), load_device(options.cloud), load_network(options.network)
     if options.quantize == "auto":
-        return load_device(options.edge).scheme if source.calibration else "none"
+        return edge.scheme if source.calibration else "none"
     if options.quantize != "none" and source.calibration is None:
         raise UsageError("--quantize needs --calibration", hint=".npz, .npy, or a folder of images")
     return options.quantize

@@ -47,11 +47,11 @@ class WriteManifest(Pass):
         extra = [context.output / REFERENCE_FILE, *_device_runtime(context.output)]
         known = annotations.get(program.model, Artifacts) or Artifacts()
         found = (*known.files, *(_artifact(path, context.output) for path in extra))
-        record = Artifacts(tuple(sorted(found, key=lambda a: a.path)))
-        annotations.put(program.model, record)
-        made = describe(program)
-        files.write(context.output / REPORT_FILE, report.html(made, program).encode())
-        manifest.write(made, context.output / manifest.FILE_NAME)
+        page = context.output / REPORT_FILE
+        _record(program, found)
+        files.write(page, report.html(describe(program), program).encode())
+        _record(program, (*found, _artifact(page, context.output)))
+        manifest.write(describe(program), context.output / manifest.FILE_NAME)
         return program
 
 
@@ -127,6 +127,10 @@ def _tensor(spec: TensorSpec) -> Tensor:
 
 def _costs(total: Time | None) -> str:
     return total.source if total else "partial"
+
+
+def _record(program: Program, found: tuple[Artifact, ...]) -> None:
+    annotations.put(program.model, Artifacts(tuple(sorted(found, key=lambda a: a.path))))
 
 
 def _artifact(path: Path, root: Path) -> Artifact:

@@ -47,7 +47,7 @@ def profiled(edgecut: Edgecut, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def all_cuts(edgecut: Edgecut, profiled: Path) -> list[str]:
     listed = json.loads(succeed(edgecut("partition", profiled, "--list-cuts", "--json")))
-    return [cut["name"] for cut in listed["cuts"]]
+    return [figures["cut"]["name"] for figures in listed]
 
 
 def test_every_cut_of_the_fixture_computes_what_the_model_computes(

@@ -75,7 +75,11 @@ def test_a_model_that_cannot_be_used(
 
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(wrong_shape, "shape"), (not_finite, "NaN|finite"), (lambda path: path, "no such file")],
+    [
+        (wrong_shape, r"is float32 \[4, 7, 7, 5\], but the input"),
+        (not_finite, "NaN|finite"),
+        (lambda path: path, "no such file"),
+    ],
     ids=["shape", "nan", "missing"],
 )
 def test_calibration_data_that_cannot_be_used(
