@@ -11,7 +11,7 @@ from edgecut.frontends import data
 from edgecut.frontends.data import Dataset
 from edgecut.ir import work
 from edgecut.ir.errors import ModelError, UsageError
-from edgecut.ir.program import Program
+from edgecut.ir.program import Program, static_shape
 from edgecut.passes import numerics, stale
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.prune import importance, refit, rules, shrink
@@ -59,9 +59,7 @@ class Prune(Pass):
         if self.ratio == 0:
             return program
         groups = rules.analyse(program).groups()
-        dataset = (
-            None if self.calibration is None else data.load(self.calibration, program.inputs, self.samples)
-        )
+        dataset = self._load(program)
         removed = self._choose(program, groups, dataset)
         if not removed:
             what = (
@@ -79,9 +77,19 @@ class Prune(Pass):
             names = refit.layers(before, program)
             with context.progress.task("refitting", len(names)) as advance:
                 refit.refit(before, program, names, kept, dataset, advance)
-            figures |= numerics.compare(expected, program, dataset).metrics()
+            unseen = (s for i, s in enumerate(dataset) if refit.is_held_out(i))
+            figures |= numerics.compare(expected, program, unseen).metrics()
         context.metrics = {**figures, **_figures(program, "")}
         return program
+
+    def _load(self, program: Program) -> Dataset | None:
+        if self.calibration is None:
+            return None
+        dataset = data.load(self.calibration, program.inputs, self.samples)
+        if len(dataset) < refit.HOLD_OUT:
+            what = f"{len(dataset)} samples are too few to refit weights to"
+            raise ModelError(what, where=str(self.calibration), hint=f"at least {refit.HOLD_OUT}, better 100")
+        return dataset
 
     def _choose(
         self, program: Program, groups: Sequence[ChannelGroup], dataset: Dataset | None
@@ -111,7 +119,7 @@ def _kept(removed: Sequence[Channel]) -> dict[str, list[int]]:
     for (value, axis), positions in _dynamic(removed):
         name = value.name or ""
         gone.setdefault(name, set()).update(positions)
-        sizes[name] = int(value.shape[axis]) if value.shape is not None else 0
+        sizes[name] = (static_shape(value) or ())[axis]
     return {name: [i for i in range(sizes[name]) if i not in positions] for name, positions in gone.items()}
 
 

@@ -23,10 +23,17 @@ Kept = Mapping[str, Sequence[int]]
 
 # Rows of the regression that one sample gives at most: neighbouring pixels say much the same.
 ROWS = 256
-# Ridge, relative to the mean square of the features: enough for a stable solution from few samples.
-RIDGE = 1e-3
+# Ridges tried, relative to the mean square of the features; no correction at all is tried too.
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Every so many samples, one is held out: it decides on the ridge, and figures are reported on it.
+HOLD_OUT = 4
 # Layers with more inputs than this per result would need gigabytes for their normal equations.
 MAX_FEATURES = 8192
+
+
+def is_held_out(index: int) -> bool:
+    """Whether a sample is kept from the regression."""
+    return index % HOLD_OUT == HOLD_OUT - 1
 
 
 def layers(before: Program, after: Program) -> list[str]:
@@ -76,19 +83,50 @@ def _refit_layer(
     now = _probe(after, node.inputs[0].name or "") if node.inputs[0] is not None else None
     target = _probe(before, output)
     assert now is not None
-    left, right = 0.0, 0.0
+    fit, test = _Normal(), _Normal()
     for index, sample in enumerate(samples):
         wanted = layer.results(target(sample))
         chosen = _choose(len(wanted), index)
         wanted = wanted[chosen][:, kept.get(output, slice(None))]
         features = layer.features(now(sample), chosen)
         missing = wanted - layer.apply(features)
+        (test if is_held_out(index) else fit).add(features, layer.grouped(missing))
+    changes = [fit.solve(ridge) for ridge in RIDGES]
+    errors = [test.error(change) for change in changes]
+    best = int(np.argmin(errors))
+    if errors[best] < 0:
+        layer.correct(changes[best])
+
+
+@dataclass
+class _Normal:
+    """Normal equations of a regression per group, gathered sample by sample."""
+
+    left: Floats | None = None
+    """[groups, features, features]."""
+    right: Floats | None = None
+    """[groups, features, results]."""
+
+    def add(self, features: Floats, wanted: Floats) -> None:
+        """Count rows: [groups, rows, features] and [groups, rows, results]."""
         transposed = features.transpose(0, 2, 1)
-        left = left + transposed @ features
-        right = right + transposed @ layer.grouped(missing)
-    assert isinstance(left, np.ndarray)
-    ridge = RIDGE * np.trace(left, axis1=1, axis2=2)[:, None, None] / left.shape[1] + 1e-12
-    layer.correct(np.linalg.solve(left + ridge * np.eye(left.shape[1]), right))
+        left, right = transposed @ features, transposed @ wanted
+        self.left = left if self.left is None else self.left + left
+        self.right = right if self.right is None else self.right + right
+
+    def solve(self, ridge: float) -> Floats:
+        """The weights that explain best what is wanted."""
+        assert self.left is not None
+        assert self.right is not None
+        size = self.left.shape[1]
+        scale = np.trace(self.left, axis1=1, axis2=2)[:, None, None] / size
+        return np.linalg.solve(self.left + (ridge * scale + 1e-12) * np.eye(size), self.right)
+
+    def error(self, weights: Floats) -> float:
+        """Squared error with these weights less that with none."""
+        assert self.left is not None
+        assert self.right is not None
+        return float(np.sum(weights * (self.left @ weights - 2 * self.right)))
 
 
 def _probe(program: Program, name: str) -> Callable[[Sample], Array]:
