@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgecut.ir.annotations import Cut
     from edgecut.ir.program import Program
-    from edgecut.targets.tflite.emit import Emitted
+    from edgecut.targets.tflite.backend import Emitted
     from edgecut.targets.tflite.groups import FusionGroup
 
 __all__ = ["emit", "fusion_groups", "source_map"]

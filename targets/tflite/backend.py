@@ -50,7 +50,11 @@ def lower(program: Program) -> Lowered:
 
 def fusion_groups(program: Program) -> list[FusionGroup]:
     """See `edgecut.targets.tflite.fusion_groups`."""
-    lowered = lower(program)
+    return groups_of(program, lower(program))
+
+
+def groups_of(program: Program, lowered: Lowered) -> list[FusionGroup]:
+    """The fusion groups of a program that is lowered already."""
     return groups.find(program, lowered.graph.order(), lowered.reasons)
 
 
@@ -59,7 +63,7 @@ def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
     lowered = lower(program)
     inputs = {spec.name for spec in program.inputs}
     wanted = {i: _outputs(cut, inputs) for i, cut in enumerate(cuts)}
-    signatures = [_signature(program, lowered, f"cut{i}", names) for i, names in wanted.items() if names]
+    signatures = [signature(program, lowered, f"cut{i}", names) for i, names in wanted.items() if names]
     if not signatures:
         return Emitted(b"")
     rank = {n.name or "": i for i, n in enumerate(program.nodes)}
@@ -86,17 +90,32 @@ def source_map(data: bytes) -> dict[str, list[list[str]]]:
 
 def _outputs(cut: Cut, inputs: set[str]) -> list[str]:
     """What the edge computes under a cut; an input that crosses is sent as it came."""
-    return [n for n in dict.fromkeys((*cut.edge_outputs, *cut.crossing)) if n not in inputs or n in cut.edge_outputs]
+    return [
+        n
+        for n in dict.fromkeys((*cut.edge_outputs, *cut.crossing))
+        if n not in inputs or n in cut.edge_outputs
+    ]
 
 
-def _signature(program: Program, lowered: Lowered, key: str, names: list[str]) -> pack.Signature:
+def signature(
+    program: Program, lowered: Lowered, key: str, names: Sequence[str], given: Sequence[str] = ()
+) -> pack.Signature:
+    """The part of a lowered program that computes some values from its inputs, and from ``given`` values.
+
+    Raises:
+        ConstraintError: A node that it takes cannot be lowered.
+    """
     graph = lowered.graph
     specs = [spec.name for spec in program.inputs]
     missing = [n for n in (*specs, *names) if n not in graph.values]
     if missing:
-        what = lowered.reasons.get(_maker(program, missing[0]), "it has no static shape, or a type that TFLite has not")
-        raise ConstraintError(f"cannot run on the edge: {what}", where=_maker(program, missing[0]) or missing[0])
-    inputs = {name: graph.inputs[name] for name in specs}
+        what = lowered.reasons.get(
+            _maker(program, missing[0]), "it has no static shape, or a type that TFLite has not"
+        )
+        raise ConstraintError(
+            f"cannot run on the edge: {what}", where=_maker(program, missing[0]) or missing[0]
+        )
+    inputs = {name: graph.inputs[name] for name in specs} | {name: graph.values[name] for name in given}
     outputs: dict[str, Tensor] = {}
     for name in names:
         tensor = graph.values[name]
@@ -111,7 +130,9 @@ def _copied(tensor: Tensor, node: str) -> Tensor:
     """The same numbers as a tensor of its own: TFLite wants each output made by an operator."""
     shape = lir.integers(tensor.shape)
     options = {"newShape": list(tensor.shape)}
-    (out,) = lir.emit("RESHAPE", [tensor, shape], [tensor.shape], [tensor.dtype], frozenset({node} - {""}), options)
+    (out,) = lir.emit(
+        "RESHAPE", [tensor, shape], [tensor.shape], [tensor.dtype], frozenset({node} - {""}), options
+    )
     out.quant = tensor.quant
     return out
 

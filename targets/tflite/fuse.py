@@ -78,7 +78,12 @@ def _constant_operand(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     weights, bias = before.inputs[1], before.inputs[2]
     numbers = _per_channel(right, op.output)
     plain = weights is not None and bias is not None and weights.is_constant and bias.is_constant
-    if numbers is None or not plain or before.options["fusedActivationFunction"] or before.output.shape != op.output.shape:
+    if (
+        numbers is None
+        or not plain
+        or before.options["fusedActivationFunction"]
+        or before.output.shape != op.output.shape
+    ):
         return None
     assert weights is not None
     assert bias is not None
@@ -144,7 +149,10 @@ def _non_negative(tensor: Tensor) -> bool:
         return False
     if op.kind in ("RELU", "RELU6", "RELU_0_TO_1", "LOGISTIC", "SOFTMAX", "ABS", "SQUARE"):
         return True
-    if op.kind in ("QUANTIZE", "DEQUANTIZE", "MAX_POOL_2D", "RESHAPE", "PAD") and op.inputs[0] is not None:
+    if op.kind == "DEQUANTIZE" and op.inputs[0] is not None and op.inputs[0].dtype == np.int8:
+        quant = op.inputs[0].quant
+        return quant is not None and bool((quant.zero == -128).all())
+    if op.kind in ("MAX_POOL_2D", "RESHAPE", "PAD") and op.inputs[0] is not None:
         return _non_negative(op.inputs[0])
     return op.options.get("fusedActivationFunction", 0) in (1, 3)
 

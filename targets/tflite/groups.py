@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as oir
 
 from edgecut.ir.extract import duplicable_nodes
 from edgecut.ir.program import Program
@@ -29,7 +31,7 @@ def find(program: Program, ops: list[Op], reasons: dict[str, str]) -> list[Fusio
     free = duplicable_nodes(program)
     nodes = [n for n in program.nodes if n not in free]
     number = {n.name or "": i for i, n in enumerate(nodes)}
-    pairs = [(i, j) for op in ops for i, j in _neighbours(op, number)]
+    pairs = [(i, j) for op in ops for i, j in _neighbours(op, number)] + _quantized(nodes, number)
     reads = _reads(program, number)
     component = _convex(len(nodes), pairs, reads)
     members: dict[int, list[str]] = {}
@@ -41,7 +43,19 @@ def find(program: Program, ops: list[Op], reasons: dict[str, str]) -> list[Fusio
 
 def _neighbours(op: Op, number: dict[str, int]) -> list[tuple[int, int]]:
     found = sorted(number[s] for s in op.sources if s in number)
-    return list(zip(found, found[1:], strict=False))
+    return list(itertools.pairwise(found))
+
+
+def _quantized(nodes: list[oir.Node], number: dict[str, int]) -> list[tuple[int, int]]:
+    """Nodes with the QuantizeLinear that alone reads them: what is sent should be the integers."""
+    found = []
+    for node in nodes:
+        maker = node.inputs[0].producer() if node.op_type == "QuantizeLinear" and node.inputs[0] else None
+        if maker is None or maker.name not in number or maker.outputs[0] is not node.inputs[0]:
+            continue
+        if len(node.inputs[0].uses()) == 1 and not node.inputs[0].is_graph_output():
+            found.append((number[maker.name], number[node.name or ""]))
+    return found
 
 
 def _reads(program: Program, number: dict[str, int]) -> list[tuple[int, int]]:
@@ -72,4 +86,7 @@ def _convex(count: int, pairs: list[tuple[int, int]], reads: list[tuple[int, int
 
 
 def _reason(names: list[str], reasons: dict[str, str]) -> str | None:
-    return next((f"{name}: {reasons[name]}" if len(names) > 1 else reasons[name] for name in names if name in reasons), None)
+    found = next((name for name in names if name in reasons), None)
+    if found is None or len(names) == 1:
+        return None if found is None else reasons[found]
+    return f"{found}: {reasons[found]}"

@@ -136,7 +136,9 @@ def _is_random(node: oir.Node) -> bool:
 
 def _fold(call: Call, opsets: dict[str, int]) -> list[Tensor | None] | None:
     """Compute a node whose inputs are all known with ONNX's reference evaluator; None where it cannot."""
-    if any(a.type in (oir.AttributeType.GRAPH, oir.AttributeType.GRAPHS) for a in call.node.attributes.values()):
+    if any(
+        a.type in (oir.AttributeType.GRAPH, oir.AttributeType.GRAPHS) for a in call.node.attributes.values()
+    ):
         return None
     inputs = {f"i{k}": lir.real(t) for k, t in enumerate(call.inputs) if t is not None}
     names = [f"i{k}" if t is not None else "" for k, t in enumerate(call.inputs)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgecut.targets.tflite import lir, mincut, permute
@@ -187,8 +187,9 @@ def _choose(edges: list[Edge], labels: dict[Op, Labels]) -> None:
         readers[edge.view.tensor].append(edge)
     for tensor, reads in readers.items():
         _charge(problem, tensor, reads, labels)
-    for op, side in problem.solve().items():
-        labels[op].chosen = side
+    sides = problem.solve()
+    for op, label in labels.items():
+        label.chosen = sides.get(op, 0)
 
 
 def _charge(problem: mincut.Problem, tensor: Tensor, reads: list[Edge], labels: dict[Op, Labels]) -> None:
@@ -253,7 +254,10 @@ class _Builder:
             perm = compose(inverse(view.perm), held)
             if name in graph.contract:
                 sources = view.tensor.op.sources if view.tensor.op else frozenset()
-                new, perm = self.fetch(view.tensor, view.perm, tensor.op.sources if tensor.op else sources), ()
+                new, perm = (
+                    self.fetch(view.tensor, view.perm, tensor.op.sources if tensor.op else sources),
+                    (),
+                )
             made.values[name] = new
             if perm and perm != identity(len(perm)):
                 made.perms[name] = perm

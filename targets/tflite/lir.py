@@ -126,7 +126,7 @@ class Graph:
 
 
 Rule = Callable[[Op, "Counter[Tensor]"], Tensor | None]
-"""Looks at an operator (its inputs already rewritten) and gives what replaces its first output, if anything."""
+"""Looks at an operator whose inputs are rewritten already, and gives what replaces its output, if anything."""
 
 
 def rewrite(graph: Graph, rule: Rule) -> None:
@@ -193,10 +193,12 @@ def emit(
 
 
 def like(op: Op, inputs: Sequence[Tensor | None], **changes: Any) -> Op:
-    """A copy of an operator with new outputs, reading ``inputs``; ``changes`` go to kind, options, sources."""
+    """A copy of an operator with new outputs, reading ``inputs``; ``changes``: kind, options, sources."""
     outputs = [Tensor(t.shape, t.dtype, quant=t.quant) for t in op.outputs]
     options = {**op.options, **changes.get("options", {})}
-    copy = Op(changes.get("kind", op.kind), list(inputs), outputs, options, changes.get("sources", op.sources))
+    copy = Op(
+        changes.get("kind", op.kind), list(inputs), outputs, options, changes.get("sources", op.sources)
+    )
     for tensor in outputs:
         tensor.op = copy
     return copy

@@ -132,7 +132,9 @@ class _Packer:
 
         graph.inputs = [index(t) for t in signature.inputs.values()]
         for op in ops:
-            graph.operators.append(self.operator(op, [index(t) for t in op.inputs], [index(t) for t in op.outputs]))
+            graph.operators.append(
+                self.operator(op, [index(t) for t in op.inputs], [index(t) for t in op.outputs])
+            )
         graph.outputs = [index(t) for t in signature.outputs.values()]
         for number, tensor in enumerate(graph.tensors):
             tensor.name = tensor.name or f"t{number}"
@@ -196,4 +198,7 @@ class _Packer:
 def _options_name(kind: str) -> str:
     if kind in _OPTIONS:
         return _OPTIONS[kind]
-    return "".join(part.capitalize() for part in kind.split("_")).replace("2d", "2D").replace("Conv2D", "Conv2D") + "Options"
+    return (
+        "".join(part.capitalize() for part in kind.split("_")).replace("2d", "2D").replace("Conv2D", "Conv2D")
+        + "Options"
+    )

@@ -7,6 +7,7 @@ operator. Operators without one (convolutions, pools, matrix products) work in t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -187,7 +188,7 @@ def carry(source: Sequence[int], target: Sequence[int], q: Perm) -> Perm | None:
     rank = {d: i for i, d in enumerate(solid)}
     keys: dict[int, tuple[float, int]] = {}
     for old, new, old_units, new_units in blocks:
-        if any(rank[b] != rank[a] + 1 for a, b in zip(old, old[1:], strict=False)):
+        if any(rank[b] != rank[a] + 1 for a, b in itertools.pairwise(old)):
             return None
         start = float(place[old[0]]) if old else float(len(q))
         keys.update({d: (start, d) for d in new})

@@ -1,9 +1,271 @@
-"""DEQUANTIZE, float operator, QUANTIZE -> int8 operator, where there is a kernel that computes the same."""
+"""DEQUANTIZE, float operator, QUANTIZE -> one operator on integers, where a kernel computes the same.
+
+What has no such kernel stays in float between its DEQUANTIZE and QUANTIZE, which is always right. Operators
+that only move or compare elements work on the integers as they are and keep their scale; where the program
+wants another one, a QUANTIZE afterwards gives exactly what it would have given before.
+"""
 
 from __future__ import annotations
 
-from edgecut.targets.tflite.lir import Graph
+from collections import Counter
+
+import numpy as np
+
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.fuse import WEIGHTED, single
+from edgecut.targets.tflite.lir import Array, Graph, Op, Quant, Tensor
+from edgecut.targets.tflite.ops.window import VALID
+
+INT8 = np.dtype(np.int8)
+_MOVES = frozenset((
+    "RESHAPE", "TRANSPOSE", "PAD", "PADV2", "MIRROR_PAD", "SLICE", "STRIDED_SLICE", "GATHER", "TILE",
+    "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_NEAREST_NEIGHBOR", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH",
+))  # fmt: skip
+# Functions whose int8 kernels have one output scale only.
+_FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
 
 
 def run(graph: Graph) -> None:
-    """Nothing yet: integers are computed with in float."""
+    """Turn what can be turned, and let the rest of the program read plain numbers."""
+    converter = _Converter()
+    lir.rewrite(graph, converter.rule)
+    numbers: dict[Tensor, Tensor] = {}
+    for op in lir.order(graph.values.values()):
+        _read_numbers(op, numbers)
+    graph.values = {name: _number(t, numbers) for name, t in graph.values.items()}
+    merge_dequantize(graph)
+
+
+def merge_dequantize(graph: Graph) -> None:
+    """One DEQUANTIZE of each tensor serves all."""
+    first: dict[Tensor, Tensor] = {}
+
+    def rule(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+        if op.kind != "DEQUANTIZE" or op.inputs[0] is None:
+            return None
+        return first.setdefault(op.inputs[0], op.output)
+
+    lir.rewrite(graph, rule)
+
+
+def _number(tensor: Tensor, numbers: dict[Tensor, Tensor]) -> Tensor:
+    """A constant in float, if it is stored quantized."""
+    if not tensor.is_constant or tensor.quant is None:
+        return tensor
+    if tensor not in numbers:
+        numbers[tensor] = lir.constant(lir.real(tensor))
+    return numbers[tensor]
+
+
+def _read_numbers(op: Op, numbers: dict[Tensor, Tensor]) -> None:
+    """Constants that a float operator reads must be floats."""
+    if op.output.dtype.kind in "iu" and op.output.quant is not None:
+        return
+    op.inputs = [None if t is None else _number(t, numbers) for t in op.inputs]
+
+
+class _Converter:
+    def __init__(self) -> None:
+        self.moved: dict[Tensor, Tensor | None] = {}
+        """The integers that a float tensor was dequantized from, where there are some."""
+
+    def rule(self, op: Op, uses: Counter[Tensor]) -> Tensor | None:
+        """What replaces a QUANTIZE."""
+        x = op.inputs[0]
+        if op.kind != "QUANTIZE" or op.output.dtype != INT8 or x is None or x.dtype != np.float32:
+            return None
+        before = single(x, uses)
+        stored = self.integers(x)
+        if stored is not None:
+            return requantized(stored, op)
+        if before is None:
+            return None
+        if before.kind in ("RELU", "RELU6"):
+            return self.clamped(before, op)
+        if before.kind in WEIGHTED:
+            return self.weighted(before, op)
+        if before.kind in ("ADD", "SUB", "MUL"):
+            return self.arithmetic(before, op)
+        if before.kind == "CONCATENATION":
+            return self.joined(before, op)
+        if before.kind in ("MEAN", "AVERAGE_POOL_2D"):
+            return self.mean(before, op)
+        if before.kind in ("LOGISTIC", "TANH", "LEAKY_RELU"):
+            return self.function(before, op)
+        if before.kind == "RESIZE_BILINEAR":
+            return self.resized(before, op)
+        return None
+
+    def integers(self, tensor: Tensor) -> Tensor | None:
+        """The int8 tensor that stands for a float tensor: what was dequantized, or that moved likewise."""
+        if tensor not in self.moved:
+            self.moved[tensor] = self._integers(tensor)
+        return self.moved[tensor]
+
+    def _integers(self, tensor: Tensor) -> Tensor | None:
+        op = tensor.op
+        if tensor.is_constant:
+            return _as_int8(tensor)
+        x = op.inputs[0] if op is not None and op.inputs else None
+        if op is None or x is None:
+            return None
+        if op.kind == "DEQUANTIZE":
+            return x if x.dtype == INT8 else None
+        if op.kind not in _MOVES or len(op.outputs) != 1 or op.options.get("fusedActivationFunction"):
+            return None
+        stored = self.integers(x)
+        if stored is None or stored.quant is None:
+            return None
+        inputs: list[Tensor | None] = [stored, *op.inputs[1:]]
+        if op.kind == "PADV2":
+            inputs[2] = lir.constant(quantized(lir.real(_given(op, 2)), stored.quant), stored.quant)
+        return _with(op, inputs, stored.quant, op.sources)
+
+    def clamped(self, before: Op, op: Op) -> Tensor | None:
+        """An activation whose limits are those of the quantized range anyway."""
+        quant = _quant(op)
+        low = float((-128 - quant.zero[0]) * quant.scale[0])
+        high = float((127 - quant.zero[0]) * quant.scale[0])
+        if low < 0 or (before.kind == "RELU6" and high > 6 + quant.scale[0] / 2):
+            return None
+        stored = self.integers(_given(before, 0))
+        return None if stored is None else requantized(stored, op, before.sources)
+
+    def weighted(self, before: Op, op: Op) -> Tensor | None:
+        """A convolution or fully connected layer: weights as they are, bias in 32 bits."""
+        x, weights = self.integers(_given(before, 0)), _given(before, 1)
+        channel = 3 if before.kind == "DEPTHWISE_CONV_2D" else 0
+        if x is None or x.quant is None or weights.quant is None or weights.dtype != INT8 or x.is_constant:
+            return None
+        per_tensor = weights.quant.per_tensor
+        if weights.quant.zero.any() or not (per_tensor or weights.quant.axis == channel):
+            return None
+        bias = _bias(before.inputs[2], x.quant, weights)
+        if bias is None:
+            return None
+        return _with(before, [x, weights, bias], _quant(op), before.sources | op.sources)
+
+    def arithmetic(self, before: Op, op: Op) -> Tensor | None:
+        """Sums, differences and products."""
+        operands = [self.operand(_given(before, i)) for i in (0, 1)]
+        if any(t is None for t in operands):
+            return None
+        return _with(before, list(operands), _quant(op), before.sources | op.sources)
+
+    def operand(self, tensor: Tensor) -> Tensor | None:
+        """An operand as int8; a single number is quantized with a scale that makes it exact."""
+        if tensor.data is None or tensor.quant is not None or tensor.data.size != 1:
+            return self.integers(tensor)
+        number = float(tensor.data.ravel()[0])
+        scale = np.float32(abs(number) / 127 or 1.0)
+        data = np.full(tensor.shape, int(np.sign(number)) * 127, np.int8)
+        return lir.constant(data, Quant(np.array([scale], np.float32), np.zeros(1, np.int64)))
+
+    def joined(self, before: Op, op: Op) -> Tensor | None:
+        """A concatenation: every part takes the scale of the result first."""
+        parts = [self.integers(t) for t in before.inputs if t is not None]
+        stored = [t for t in parts if t is not None and t.quant is not None]
+        if len(stored) < len(before.inputs):
+            return None
+        quant = _quant(op)
+        return _with(
+            before, [_rescaled(t, quant, op.sources) for t in stored], quant, before.sources | op.sources
+        )
+
+    def mean(self, before: Op, op: Op) -> Tensor | None:
+        """The mean over a whole image, which has a kernel that rescales (smaller windows have not)."""
+        x = _given(before, 0)
+        stored = self.integers(x)
+        if stored is None or x.rank != 4:
+            return None
+        sources = before.sources | op.sources
+        if before.kind == "MEAN":
+            over = sorted(int(a) for a in before.constant(1).ravel())
+            return _with(before, [stored, before.inputs[1]], _quant(op), sources) if over == [1, 2] else None
+        options = before.options
+        whole = (options["filterHeight"], options["filterWidth"]) == x.shape[1:3]
+        if not whole or options["padding"] != VALID or options["fusedActivationFunction"]:
+            return None
+        inputs = [stored, lir.integers((1, 2))]
+        (out,) = lir.emit("MEAN", inputs, [before.output.shape], [INT8], sources, {"keepDims": True})
+        out.quant = _quant(op)
+        return out
+
+    def function(self, before: Op, op: Op) -> Tensor | None:
+        """Functions with an int8 kernel, if the program's output scale is the kernel's."""
+        stored, quant = self.integers(_given(before, 0)), _quant(op)
+        fixed = _FIXED.get(before.kind)
+        if fixed is not None and (abs(quant.scale[0] / fixed[0] - 1) > 1e-6 or quant.zero[0] != fixed[1]):
+            return None
+        if stored is None:
+            return None
+        return _with(before, [stored], quant, before.sources | op.sources)
+
+    def resized(self, before: Op, op: Op) -> Tensor | None:
+        """Interpolation keeps the scale; only where the program keeps it, since it rounds."""
+        stored = self.integers(_given(before, 0))
+        if stored is None or not _quant(op).same(stored.quant):
+            return None
+        return _with(before, [stored, before.inputs[1]], _quant(op), before.sources | op.sources)
+
+
+def requantized(stored: Tensor, op: Op, sources: frozenset[str] = frozenset()) -> Tensor:
+    """Integers in the scale that a QUANTIZE asks for."""
+    return _rescaled(stored, _quant(op), op.sources | sources)
+
+
+def quantized(numbers: Array, quant: Quant) -> Array:
+    """Numbers as int8, as ONNX rounds them."""
+    steps = np.rint(numbers.astype(np.float64) / quant.scale[0]) + quant.zero[0]
+    return np.asarray(np.clip(steps, -128, 127).astype(np.int8))
+
+
+def _rescaled(stored: Tensor, quant: Quant, sources: frozenset[str]) -> Tensor:
+    if quant.same(stored.quant):
+        return stored
+    if stored.is_constant:
+        return lir.constant(quantized(lir.real(stored), quant), quant)
+    (out,) = lir.emit("QUANTIZE", [stored], [stored.shape], [INT8], sources)
+    out.quant = quant
+    return out
+
+
+def _quant(op: Op) -> Quant:
+    assert op.output.quant is not None
+    return op.output.quant
+
+
+def _given(op: Op, index: int) -> Tensor:
+    tensor = op.inputs[index]
+    assert tensor is not None
+    return tensor
+
+
+def _with(op: Op, inputs: list[Tensor | None], quant: Quant, sources: frozenset[str]) -> Tensor:
+    """The operator on int8 tensors."""
+    copy = lir.like(op, inputs, sources=sources)
+    copy.output.dtype = INT8
+    copy.output.quant = quant
+    return copy.output
+
+
+def _as_int8(tensor: Tensor) -> Tensor | None:
+    fits = tensor.quant is not None and tensor.quant.per_tensor and tensor.dtype == INT8
+    return tensor if fits else None
+
+
+def _bias(bias: Tensor | None, x: Quant, weights: Tensor) -> Tensor | None:
+    """The bias in units of input scale times weight scale; None where that overflows 32 bits."""
+    assert weights.quant is not None
+    if bias is None or not bias.is_constant:
+        return None
+    scale = (x.scale[0] * weights.quant.scale).astype(np.float32)
+    zero = np.zeros(scale.shape, np.int64)
+    own = bias.quant
+    kept = own is not None and bias.dtype == np.int32 and not own.zero.any()
+    if kept and own is not None and np.allclose(np.broadcast_to(own.scale, scale.shape), scale, rtol=1e-5):
+        return Tensor(bias.shape, bias.dtype, data=bias.data, quant=Quant(scale, zero))
+    steps = np.rint(lir.real(bias).astype(np.float64) / scale)
+    if np.abs(steps).max(initial=0) > np.iinfo(np.int32).max:
+        return None
+    return lir.constant(steps.astype(np.int32), Quant(scale, zero))

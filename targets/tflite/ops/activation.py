@@ -30,7 +30,12 @@ def clip(call: Call) -> Tensor:
     call.float_only()
     x = call.input(0)
     low, high = _bounds(call)
-    kind = {(0.0, 6.0): "RELU6", (0.0, 1.0): "RELU_0_TO_1", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, np.inf): "RELU"}
+    kind = {
+        (0.0, 6.0): "RELU6",
+        (0.0, 1.0): "RELU_0_TO_1",
+        (-1.0, 1.0): "RELU_N1_TO_1",
+        (0.0, np.inf): "RELU",
+    }
     if (low, high) in kind:
         return call.unary(kind[low, high], x)
     if np.isfinite(low) or low > high:
@@ -39,13 +44,13 @@ def clip(call: Call) -> Tensor:
 
 
 def leaky_relu(call: Call) -> Tensor:
-    """x where positive, alpha * x elsewhere."""
+    """X where positive, alpha * x elsewhere."""
     call.float_only()
     return call.unary("LEAKY_RELU", call.input(0), alpha=float(call.attribute("alpha", 0.01)))
 
 
 def elu(call: Call) -> Tensor:
-    """alpha * (exp(x) - 1) where negative."""
+    """Alpha * (exp(x) - 1) where negative."""
     call.float_only()
     x, alpha = call.input(0), float(call.attribute("alpha", 1.0))
     if alpha == 1.0:
@@ -54,7 +59,7 @@ def elu(call: Call) -> Tensor:
 
 
 def selu(call: Call) -> Tensor:
-    """gamma * (x where positive, alpha * (exp(x) - 1) elsewhere)."""
+    """Gamma * (x where positive, alpha * (exp(x) - 1) elsewhere)."""
     call.float_only()
     gamma = float(call.attribute("gamma", 1.05070102214813232421875))
     alpha = float(call.attribute("alpha", 1.67326319217681884765625))
@@ -75,13 +80,15 @@ def hard_sigmoid(call: Call) -> Tensor:
     alpha, beta = float(call.attribute("alpha", 0.2)), float(call.attribute("beta", 0.5))
     x = call.input(0)
     if abs(alpha * 6 - 1) < 1e-6 and beta == 0.5:
-        return call.binary("MUL", call.unary("RELU6", call.binary("ADD", x, call.scalar(3.0))), call.scalar(1 / 6))
+        return call.binary(
+            "MUL", call.unary("RELU6", call.binary("ADD", x, call.scalar(3.0))), call.scalar(1 / 6)
+        )
     scaled = call.binary("ADD", call.binary("MUL", x, call.scalar(alpha)), call.scalar(beta))
     return call.unary("RELU_0_TO_1", scaled)
 
 
 def swish(call: Call) -> Tensor:
-    """x * sigmoid(alpha * x)."""
+    """X * sigmoid(alpha * x)."""
     call.float_only()
     x, alpha = call.input(0), float(call.attribute("alpha", 1.0))
     scaled = x if alpha == 1.0 else call.binary("MUL", x, call.scalar(alpha))
@@ -95,21 +102,21 @@ def softplus(call: Call) -> Tensor:
 
 
 def mish(call: Call) -> Tensor:
-    """x * tanh(softplus(x))."""
+    """X * tanh(softplus(x))."""
     call.float_only()
     x = call.input(0)
     return call.binary("MUL", x, call.unary("TANH", _softplus(call, x)))
 
 
 def softsign(call: Call) -> Tensor:
-    """x / (1 + |x|)."""
+    """X / (1 + |x|)."""
     call.float_only()
     x = call.input(0)
     return call.binary("DIV", x, call.binary("ADD", call.unary("ABS", x), call.scalar(1.0)))
 
 
 def thresholded_relu(call: Call) -> Tensor:
-    """x where above alpha, 0 elsewhere."""
+    """X where above alpha, 0 elsewhere."""
     call.float_only()
     x = call.input(0)
     above = call.binary("GREATER", x, call.scalar(float(call.attribute("alpha", 1.0))), BOOL)
@@ -117,7 +124,7 @@ def thresholded_relu(call: Call) -> Tensor:
 
 
 def shrink(call: Call) -> Tensor:
-    """x + bias below -lambd, x - bias above lambd, 0 between."""
+    """X + bias below -lambd, x - bias above lambd, 0 between."""
     call.float_only()
     x, bias, lambd = call.input(0), float(call.attribute("bias", 0.0)), float(call.attribute("lambd", 0.5))
     low = call.binary("LESS", x, call.scalar(-lambd), BOOL)
@@ -128,13 +135,13 @@ def shrink(call: Call) -> Tensor:
 
 
 def gelu(call: Call) -> Tensor:
-    """x * Phi(x), exactly or by tanh."""
+    """X * Phi(x), exactly or by tanh."""
     call.float_only()
     return call.unary("GELU", call.input(0), approximate=call.attribute("approximate", "none") == "tanh")
 
 
 def prelu(call: Call) -> Tensor:
-    """x where positive, slope * x elsewhere; the slope is broadcast."""
+    """X where positive, slope * x elsewhere; the slope is broadcast."""
     call.float_only()
     x, slope = call.input(0), call.input(1)
     if slope.is_constant and slope.data is not None and slope.data.size == 1 and slope.quant is None:
@@ -189,7 +196,19 @@ def hyperbolic(sign: int, call: Call) -> Tensor:
     return call.binary("MUL", both, call.scalar(0.5))
 
 
-_CASTS = ("float32", "int32", "int64", "uint8", "int8", "int16", "bool", "float16", "float64", "uint32", "uint16")
+_CASTS = (
+    "float32",
+    "int32",
+    "int64",
+    "uint8",
+    "int8",
+    "int16",
+    "bool",
+    "float16",
+    "float64",
+    "uint32",
+    "uint16",
+)
 
 
 def _target(call: Call) -> np.dtype[np.generic]:
@@ -215,9 +234,11 @@ def _bounds(call: Call) -> tuple[float, float]:
 
 
 def _piecewise(call: Call, x: Tensor, positive: float, negative: float) -> Tensor:
-    """positive * x where x > 0, negative * (exp(x) - 1) elsewhere."""
+    """Positive * x where x > 0, negative * (exp(x) - 1) elsewhere."""
     right = call.binary("MUL", call.unary("RELU", x), call.scalar(positive))
-    left = call.binary("MUL", call.unary("ELU", call.binary("MINIMUM", x, call.scalar(0.0))), call.scalar(negative))
+    left = call.binary(
+        "MUL", call.unary("ELU", call.binary("MINIMUM", x, call.scalar(0.0))), call.scalar(negative)
+    )
     return call.binary("ADD", right, left)
 
 

@@ -17,7 +17,19 @@ INT32 = np.dtype(np.int32)
 INT64 = np.dtype(np.int64)
 BOOL = np.dtype(np.bool_)
 
-_STORED = ("float32", "float16", "float64", "int32", "int64", "uint8", "int8", "int16", "uint16", "uint32", "bool")
+_STORED = (
+    "float32",
+    "float16",
+    "float64",
+    "int32",
+    "int64",
+    "uint8",
+    "int8",
+    "int16",
+    "uint16",
+    "uint32",
+    "bool",
+)
 
 
 class Unsupported(Exception):  # noqa: N818  (no error: the node just runs in the cloud)
@@ -95,7 +107,7 @@ class Call:
         return found
 
     def integers(self, index: int, name: str) -> list[int] | None:
-        """Axes and the like: attribute ``name`` in old operator sets, constant input ``index`` in new ones."""
+        """Axes and the like: attribute ``name`` in old operator sets, constant input in new ones."""
         if self.has(index):
             return [int(i) for i in np.atleast_1d(self.constant(index, name))]
         found = self.attribute(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgecut.targets.tflite import lir
@@ -36,7 +38,7 @@ def _convolve(
 ) -> Tensor:
     """Convolve channels-last ``image`` with ``kernel`` [M, C/group, kH, kW]."""
     shape = (image.shape[0], *w.out, kernel.shape[0])
-    options = {
+    options: dict[str, Any] = {
         "padding": padding,
         "strideH": w.stride[0], "strideW": w.stride[1],
         "dilationHFactor": w.dilation[0], "dilationWFactor": w.dilation[1],

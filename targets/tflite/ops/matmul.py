@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgecut.targets.tflite import lir
@@ -10,7 +12,7 @@ from edgecut.targets.tflite.ops.base import Call
 
 
 def gemm(call: Call) -> Tensor:
-    """alpha * A' B' + beta * C for matrices A, B, with C broadcast."""
+    """Alpha * A' B' + beta * C for matrices A, B, with C broadcast."""
     call.float_only(0, 1)
     a, b = call.input(0), call.input(1)
     alpha, beta = float(call.attribute("alpha", 1.0)), float(call.attribute("beta", 1.0))
@@ -44,7 +46,9 @@ def matmul(call: Call) -> Tensor:
     rank = len(batch) + 2
     left, right = (call.reshape(t, (1,) * (rank - t.rank) + t.shape) for t in (left, right))
     shape = (*batch, left.shape[-2], right.shape[-1])
-    out = call.emit("BATCH_MATMUL", [left, right], shape, adjX=False, adjY=False, asymmetricQuantizeInputs=False)
+    out = call.emit(
+        "BATCH_MATMUL", [left, right], shape, adjX=False, adjY=False, asymmetricQuantizeInputs=False
+    )
     rows = [] if a.rank == 1 else [shape[-2]]
     columns = [] if b.rank == 1 else [shape[-1]]
     return call.reshape(out, (*batch, *rows, *columns))
@@ -54,7 +58,7 @@ def fully_connected(call: Call, x: Tensor, weights: Tensor, bias: Tensor | None)
     """[..., K] with weights [M, K] -> [..., M]."""
     rows = x if x.rank > 1 else call.reshape(x, (1, *x.shape))
     bias = bias or lir.constant(np.zeros(weights.shape[0], np.float32))
-    options = {"fusedActivationFunction": 0, "keepNumDims": rows.rank > 2, "weightsFormat": 0}
+    options: dict[str, Any] = {"fusedActivationFunction": 0, "keepNumDims": rows.rank > 2, "weightsFormat": 0}
     out = call.emit("FULLY_CONNECTED", [rows, weights, bias], (*rows.shape[:-1], weights.shape[0]), **options)
     return out if x.rank > 1 else call.reshape(out, out.shape[1:])
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops.base import FLOAT, Call
+
+_NO_MASKS: dict[str, Any] = dict.fromkeys(
+    ("beginMask", "endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask"), 0
+)
 
 
 def transpose(call: Call) -> Tensor:
@@ -68,8 +73,7 @@ def slices(call: Call) -> Tensor:
         return _backwards(call, x, ranges, backwards)
     stop = lir.integers(r[1] for r in ranges)
     strides = lir.integers(r[2] for r in ranges)
-    masks = dict.fromkeys(("beginMask", "endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask"), 0)
-    return call.emit("STRIDED_SLICE", [x, begin, stop, strides], shape, **masks)
+    return call.emit("STRIDED_SLICE", [x, begin, stop, strides], shape, **_NO_MASKS)
 
 
 def _backwards(call: Call, x: Tensor, ranges: list[tuple[int, int, int]], axes: list[int]) -> Tensor:
@@ -83,8 +87,7 @@ def _backwards(call: Call, x: Tensor, ranges: list[tuple[int, int, int]], axes: 
     if shape == x.shape:
         return x
     columns = [lir.integers(c) for c in zip(*ranges, strict=True)]
-    masks = dict.fromkeys(("beginMask", "endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask"), 0)
-    return call.emit("STRIDED_SLICE", [x, *columns], shape, **masks)
+    return call.emit("STRIDED_SLICE", [x, *columns], shape, **_NO_MASKS)
 
 
 def pad(call: Call) -> Tensor:
@@ -107,7 +110,9 @@ def pad(call: Call) -> Tensor:
     shape = [b + n + a for b, n, a in zip(low, x.shape, high, strict=True)]
     mode = call.attribute("mode", "constant")
     if mode == "reflect":
-        call.need(all(max(b, a) < n for b, a, n in zip(low, high, x.shape, strict=True)), "reflects more than once")
+        call.need(
+            all(max(b, a) < n for b, a, n in zip(low, high, x.shape, strict=True)), "reflects more than once"
+        )
         return call.emit("MIRROR_PAD", [x, rows], shape, mode=0)
     if mode in ("edge", "wrap"):
         return _gathered(call, x, low, high, mode)

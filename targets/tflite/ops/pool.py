@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgecut.targets.tflite import lir
@@ -74,7 +76,7 @@ def _pad_max(call: Call, image: Tensor, w: Window) -> tuple[Tensor, int]:
 
 
 def _pool(call: Call, kind: str, image: Tensor, w: Window, padding: int) -> Tensor:
-    options = {
+    options: dict[str, Any] = {
         "padding": padding,
         "strideH": w.stride[0], "strideW": w.stride[1],
         "filterHeight": w.kernel[0], "filterWidth": w.kernel[1],

@@ -14,7 +14,9 @@ def reshape(call: Call) -> Tensor:
     x = call.input(0)
     wanted = call.integers(1, "shape") or []
     if not call.attribute("allowzero", 0):
-        call.need(all(n != 0 or i < x.rank for i, n in enumerate(wanted)), "its shape keeps a missing dimension")
+        call.need(
+            all(n != 0 or i < x.rank for i, n in enumerate(wanted)), "its shape keeps a missing dimension"
+        )
         wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(wanted)]
     total = int(np.prod(x.shape))
     rest = int(np.prod([n for n in wanted if n != -1]))
@@ -31,7 +33,9 @@ def flatten(call: Call) -> Tensor:
 def squeeze(call: Call) -> Tensor:
     """Remove dimensions of one."""
     x, axes = call.input(0), call.integers(1, "axes")
-    gone = {i for i, n in enumerate(x.shape) if n == 1} if axes is None else {call.axis(a, x.rank) for a in axes}
+    gone = (
+        {i for i, n in enumerate(x.shape) if n == 1} if axes is None else {call.axis(a, x.rank) for a in axes}
+    )
     return call.reshape(x, [n for i, n in enumerate(x.shape) if i not in gone])
 
 

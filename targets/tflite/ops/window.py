@@ -37,7 +37,10 @@ class Window:
     @property
     def valid(self) -> bool:
         """Whether no window touches the padding."""
-        fits = [(n - r) // s + 1 == o for n, r, s, o in zip(self.size, self.reach, self.stride, self.out, strict=True)]
+        fits = [
+            (n - r) // s + 1 == o
+            for n, r, s, o in zip(self.size, self.reach, self.stride, self.out, strict=True)
+        ]
         return not any(self.before) and all(fits)
 
     @property
@@ -78,7 +81,7 @@ def to_channels_last(call: Call, tensor: Tensor) -> Tensor:
 def from_channels_last(call: Call, tensor: Tensor, rank: int) -> Tensor:
     """Undo `to_channels_last` for a tensor that had ``rank`` dimensions."""
     first = call.transpose(tensor, (0, 3, 1, 2))
-    n, c, h, w = first.shape
+    n, c, _h, w = first.shape
     return first if rank == 4 else call.reshape(first, (n, c, w))
 
 

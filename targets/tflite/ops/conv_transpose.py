@@ -1,0 +1,113 @@
+"""ConvTranspose: 1-D and 2-D, grouped, with any padding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Tensor
+from edgecut.targets.tflite.ops import window as windows
+from edgecut.targets.tflite.ops.base import Call
+
+
+def conv_transpose(call: Call) -> Tensor:
+    """[N, C, (H,) W] with weights [C, M/group, (kH,) kW] -> [N, M, (oH,) oW].
+
+    Computed without padding, then cropped: TFLite's SAME takes the excess off elsewhere than ONNX.
+    """
+    call.float_only(0, 1)
+    x, weights, group = call.input(0), call.input(1), int(call.attribute("group", 1))
+    call.need(x.rank in (3, 4), f"rank {x.rank}")
+    call.need(weights.is_constant, "weights are not constant")
+    spatial = x.rank - 2
+    dilation = call.attribute("dilations") or [1] * spatial
+    numbers = _dilated(lir.real(weights), dilation)
+    size, kernel = list(x.shape[2:]), list(numbers.shape[2:])
+    stride = call.attribute("strides") or [1] * spatial
+    full = [(n - 1) * s + k for n, s, k in zip(size, stride, kernel, strict=True)]
+    begin, out = _crop(call, size, stride, full)
+    numbers = numbers.reshape(*numbers.shape[:2], *[1] * (2 - spatial), *kernel)
+    full, begin, out, stride = (
+        ([f] * (2 - spatial)) + v for f, v in ((1, full), (0, begin), (1, out), (1, stride))
+    )
+    image = windows.to_channels_last(call, x)
+    made = _grouped(call, image, numbers, group, full, stride)
+    made = _fit(call, made, begin, out)
+    return windows.from_channels_last(call, made, x.rank)
+
+
+def _crop(call: Call, size: list[int], stride: list[int], full: list[int]) -> tuple[list[int], list[int]]:
+    """Where the wanted part of the full result begins, and its size."""
+    rank = len(size)
+    extra = call.attribute("output_padding") or [0] * rank
+    pads = call.attribute("pads") or [0] * (2 * rank)
+    wanted = call.attribute("output_shape")
+    mode = call.attribute("auto_pad", "NOTSET")
+    if wanted is None and mode in ("SAME_UPPER", "SAME_LOWER"):
+        wanted = [n * s for n, s in zip(size, stride, strict=True)]
+    if wanted is None:
+        out = [f + e - pads[i] - pads[i + rank] for i, (f, e) in enumerate(zip(full, extra, strict=True))]
+        return pads[:rank], out
+    total = [f + e - w for f, e, w in zip(full, extra, wanted[-rank:], strict=True)]
+    begin = [t - t // 2 if mode == "SAME_LOWER" else t // 2 for t in total]
+    return [max(b, 0) for b in begin], list(wanted[-rank:])
+
+
+def _dilated(weights: lir.Array, dilation: list[int]) -> lir.Array:
+    if set(dilation) == {1}:
+        return weights
+    shape = [(k - 1) * d + 1 for k, d in zip(weights.shape[2:], dilation, strict=True)]
+    spread = np.zeros((*weights.shape[:2], *shape), np.float32)
+    spread[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = weights
+    return spread
+
+
+def _grouped(
+    call: Call, image: Tensor, weights: lir.Array, group: int, full: list[int], stride: list[int]
+) -> Tensor:
+    """One TRANSPOSE_CONV, or one for each group."""
+    bias = call.input(2) if call.has(2) else lir.constant(np.zeros(weights.shape[1] * group, np.float32))
+    if group == 1:
+        return _one(call, image, weights, bias, full, stride)
+    call.need(group <= 64 and bias.is_constant, f"{group} groups")
+    channels = image.shape[3] // group
+    shapes = [(*image.shape[:3], channels)] * group
+    images = call.emit_many("SPLIT", [lir.integers([3]), image], shapes, numSplits=group)
+    filters, biases = np.split(weights, group), np.split(lir.real(bias), group)
+    parts = [
+        _one(call, i, w, lir.constant(b), full, stride)
+        for i, w, b in zip(images, filters, biases, strict=True)
+    ]
+    shape = (image.shape[0], *full, weights.shape[1] * group)
+    return call.emit("CONCATENATION", parts, shape, axis=3, fusedActivationFunction=0)
+
+
+def _one(
+    call: Call, image: Tensor, weights: lir.Array, bias: Tensor, full: list[int], stride: list[int]
+) -> Tensor:
+    kernel = lir.constant(weights.transpose(1, 2, 3, 0))
+    shape = (image.shape[0], *full, weights.shape[1])
+    (out,) = lir.emit(
+        "TRANSPOSE_CONV",
+        [lir.integers(shape), kernel, image, bias],
+        [shape],
+        [np.float32],
+        call.sources,
+        {"padding": windows.VALID, "strideH": stride[0], "strideW": stride[1], "fusedActivationFunction": 0},
+    )
+    return out
+
+
+def _fit(call: Call, image: Tensor, begin: list[int], out: list[int]) -> Tensor:
+    """Crop to the wanted part; what lies beyond the full result holds the bias alone."""
+    after = [o - (n - b) for o, n, b in zip(out, image.shape[1:3], begin, strict=True)]
+    before = [-b for b in begin]
+    if max(after) <= 0 or not call.has(2) or not np.any(call.known(2)):
+        return windows.explicit_pad(call, image, before, after)
+    call.need(call.known(2) is not None, "output padding with a bias that is not constant")
+    raise_bias = call.reshape(call.input(2), (1, 1, 1, image.shape[3]))
+    plain = call.binary("SUB", image, raise_bias)
+    return call.binary("ADD", windows.explicit_pad(call, plain, before, after), raise_bias)
+
+
+LOWERINGS = {"ConvTranspose": conv_transpose}

@@ -1,0 +1,148 @@
+"""Picking elements by index: Gather, GatherElements, GatherND, ScatterND, TopK, OneHot, CumSum, Trilu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Tensor
+from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
+
+
+def gather(call: Call) -> Tensor:
+    """Take slices along an axis."""
+    x = call.input(0)
+    axis = call.axis(int(call.attribute("axis", 0)), x.rank)
+    indices = _indices(call, 1, x.shape[axis])
+    shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return call.emit("GATHER", [x, indices], shape, axis=axis, batchDims=0)
+
+
+def gather_nd(call: Call) -> Tensor:
+    """Take the slices that rows of indices name."""
+    x, batch = call.input(0), int(call.attribute("batch_dims", 0))
+    call.need(batch == 0, "batch_dims")
+    found = call.known(1)
+    call.need(found is not None or call.input(1).dtype in (INT32, INT64), "indices of another type")
+    if found is not None:
+        sizes = np.array(x.shape[: found.shape[-1]])
+        indices = lir.constant(np.where(found < 0, found + sizes, found).astype(np.int32))
+    else:
+        indices = call.input(1)
+    shape = (*indices.shape[:-1], *x.shape[indices.shape[-1] :])
+    return call.emit("GATHER_ND", [x, indices], shape)
+
+
+def gather_elements(call: Call) -> Tensor:
+    """Take single elements along an axis, at indices that are constant: rows of indices for GATHER_ND."""
+    x = call.input(0)
+    indices = call.constant(1, "indices")
+    axis = call.axis(int(call.attribute("axis", 0)), x.rank)
+    indices = np.where(indices < 0, indices + x.shape[axis], indices)
+    grid = np.indices(indices.shape)
+    grid[axis] = indices
+    rows = lir.constant(np.moveaxis(grid, 0, -1).astype(np.int32))
+    return call.emit("GATHER_ND", [x, rows], indices.shape)
+
+
+def scatter_nd(call: Call) -> Tensor:
+    """Write rows at constant indices, each at most once: where nothing is written the data stays."""
+    call.float_only()
+    x, updates = call.input(0), call.input(2)
+    call.need(call.attribute("reduction", "none") == "none", "with a reduction")
+    indices = call.constant(1, "indices")
+    sizes = np.array(x.shape[: indices.shape[-1]])
+    indices = np.where(indices < 0, indices + sizes, indices).astype(np.int32)
+    flat = indices.reshape(-1, indices.shape[-1])
+    call.need(len(np.unique(flat, axis=0)) == len(flat), "an index that is written twice")
+    mask = np.zeros(x.shape, bool)
+    mask[tuple(flat.T)] = True
+    new = call.emit("SCATTER_ND", [lir.constant(indices), updates, lir.integers(x.shape)], x.shape, x.dtype)
+    call.need(x.rank <= 5, f"rank {x.rank}")
+    return call.emit("SELECT_V2", [lir.constant(mask), new, x], x.shape, x.dtype)
+
+
+def top_k(call: Call) -> Sequence[Tensor]:
+    """The largest elements along the last axis and where they are."""
+    call.float_only()
+    x = call.input(0)
+    axis = call.axis(int(call.attribute("axis", -1)), x.rank)
+    call.need(axis == x.rank - 1, "along another axis than the last")
+    call.need(bool(call.attribute("largest", 1)), "largest=0")
+    k = int(call.constant(1, "k").ravel()[0])
+    shape = (*x.shape[:-1], k)
+    count = lir.constant(np.array(k, np.int32))
+    values, where = lir.emit("TOPK_V2", [x, count], [shape, shape], [FLOAT, INT32], call.sources)
+    return [values, call.emit("CAST", [where], shape, INT64)]
+
+
+def one_hot(call: Call) -> Tensor:
+    """One value at the index, another elsewhere."""
+    indices, depth = call.input(0), int(call.constant(1, "depth").ravel()[0])
+    values = call.constant(2, "values")
+    call.need(values.dtype.name in ("float32", "int32", "int64"), f"type {values.dtype}")
+    call.need(indices.dtype in (INT32, INT64), f"indices of type {indices.dtype}")
+    axis = call.axis(int(call.attribute("axis", -1)), indices.rank + 1)
+    if indices.dtype == INT64:
+        indices = call.emit("CAST", [indices], indices.shape, INT32)
+    size = lir.constant(np.array(depth, np.int32))
+    indices = call.emit("FLOOR_MOD", [indices, size], indices.shape)
+    shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
+    off, on = (lir.constant(v) for v in values)
+    last = axis == indices.rank
+    return call.emit("ONE_HOT", [indices, size, on, off], shape, values.dtype, axis=-1 if last else axis)
+
+
+def cumsum(call: Call) -> Tensor:
+    """Running sums along an axis."""
+    x = call.input(0)
+    call.need(x.dtype in (FLOAT, INT32, INT64), f"type {x.dtype}")
+    axis = call.axis(int(call.constant(1, "axis").ravel()[0]), x.rank)
+    options: dict[str, Any] = {
+        "exclusive": bool(call.attribute("exclusive", 0)),
+        "reverse": bool(call.attribute("reverse", 0)),
+    }
+    return call.emit("CUMSUM", [x, lir.constant(np.array(axis, np.int32))], x.shape, **options)
+
+
+def trilu(call: Call) -> Tensor:
+    """Keep the upper or lower triangle, by a constant mask."""
+    x = call.input(0)
+    call.need(x.dtype in (FLOAT, INT32, INT64) and x.rank <= 5, f"type {x.dtype}, rank {x.rank}")
+    k = int(call.constant(1, "k").ravel()[0]) if call.has(1) else 0
+    ones = np.ones(x.shape[-2:], bool)
+    mask = np.triu(ones, k) if call.attribute("upper", 1) else np.tril(ones, k)
+    mask = mask.reshape((1,) * (x.rank - 2) + mask.shape)
+    zero = lir.constant(np.zeros((1,) * x.rank, x.dtype))
+    return call.emit("SELECT_V2", [lir.constant(mask), x, zero], x.shape, x.dtype)
+
+
+def _indices(call: Call, index: int, size: int) -> Tensor:
+    """Indices counted from the front; those that are computed are taken to be in range, as ONNX demands."""
+    found = call.known(index)
+    if found is not None:
+        return lir.constant(np.where(found < 0, found + size, found).astype(np.int32))
+    tensor = call.input(index)
+    call.need(tensor.dtype in (INT32, INT64), f"indices of type {tensor.dtype}")
+    limit = lir.constant(np.array(size, tensor.dtype))
+    if tensor.rank > 5:
+        return tensor
+    negative = call.binary("LESS", tensor, lir.constant(np.array(0, tensor.dtype)), BOOL)
+    return call.emit(
+        "SELECT_V2", [negative, call.binary("ADD", tensor, limit), tensor], tensor.shape, tensor.dtype
+    )
+
+
+LOWERINGS = {
+    "Gather": gather,
+    "GatherND": gather_nd,
+    "GatherElements": gather_elements,
+    "ScatterND": scatter_nd,
+    "TopK": top_k,
+    "OneHot": one_hot,
+    "CumSum": cumsum,
+    "Trilu": trilu,
+}
