@@ -126,7 +126,7 @@ class Graph:
 
 
 Rule = Callable[[Op, "Counter[Tensor]"], Tensor | None]
-"""Looks at an operator whose inputs are rewritten already, and gives what replaces its output, if anything."""
+"""Looks at an operator whose inputs are rewritten already, and gives what replaces its output, if any."""
 
 
 def rewrite(graph: Graph, rule: Rule) -> None:
