@@ -37,6 +37,7 @@ MODULES = (
     "runtime/policy.py",
     "runtime/session.py",
     "runtime/timing.py",
+    "runtime/tokens.py",
     "runtime/wire.py",
 )
 _MAIN = "from edgecut.runtime.main import main\n\nmain()\n"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecut.runtime.metrics import Metrics
 from edgecut.runtime.repository import ServedModel
 
 
@@ -36,6 +37,7 @@ class Engine:
     """
 
     def __init__(self, *, workers: int = 1, max_waiting: int = 64) -> None:
+        self.metrics = Metrics()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="edgecut-model")
         self._limit = workers + max_waiting
         self.pending = 0
@@ -53,9 +55,11 @@ class Engine:
         try:
             start = time.perf_counter()
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, _run, model, inputs, start)
+            result = await loop.run_in_executor(self._pool, _run, model, inputs, start)
         finally:
             self.pending -= 1
+        self.metrics.ran(model.name)
+        return result
 
     def close(self) -> None:
         """Finish what runs and stop."""

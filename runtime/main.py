@@ -43,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--timeout", type=float, default=30.0, metavar="S", help="seconds to wait for the server"
     )
+    run.add_argument("--token-file", type=Path, metavar="FILE", help="bearer token that the server asks for")
+    run.add_argument("--tls-ca", metavar="FILE", help="certificates to check an https server's against")
     run.add_argument("--json", action="store_true", help="print outputs and times as JSON")
     profile = commands.add_parser("profile", help="time the edge half of every cut, as JSON")
     profile.set_defaults(command=_profile)
@@ -54,11 +56,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> str:
-    from edgecut.runtime import describe, inputs
+    from edgecut.runtime import describe, inputs, tokens
     from edgecut.runtime.device import Device
 
-    timeout_s = options.timeout
-    device = Device(options.manifest, server=options.server, threads=options.threads, timeout_s=timeout_s)
+    token = tokens.read(options.token_file)[0] if options.token_file else None
+    device = Device(
+        options.manifest,
+        server=options.server,
+        threads=options.threads,
+        timeout_s=options.timeout,
+        token=token,
+        ca=options.tls_ca,
+    )
     answer = device.run(inputs.read(device.manifest, options.input), options.cut)
     if options.output is not None:
         inputs.write(answer.outputs, options.output)

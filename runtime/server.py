@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edgecut.ir.errors import EdgecutError
-from edgecut.runtime import artifact, codec, wire
+from edgecut.runtime import artifact, codec, metrics, wire
+from edgecut.runtime.auth import BearerAuth
 from edgecut.runtime.codec import WireError
 from edgecut.runtime.engine import BusyError, Engine
 from edgecut.runtime.repository import VERSION, Repository, ServedModel
+
+_BODY_S = 60.0
 
 
 class ProtocolServer:
@@ -32,6 +37,11 @@ class ProtocolServer:
     async def live(self, _request: HttpRequest) -> Response:
         """``GET /v2/health/live`` and ``/v2/health/ready``: the models load when they are asked for."""
         return JSONResponse({})
+
+    async def metrics(self, _request: HttpRequest) -> Response:
+        """``GET /metrics``: for Prometheus."""
+        text = self.engine.metrics.text(self.engine.pending)
+        return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def server_metadata(self, _request: HttpRequest) -> Response:
         """``GET /v2``."""
@@ -64,6 +74,13 @@ class ProtocolServer:
     async def infer(self, request: HttpRequest) -> Response:
         """``POST /v2/models/{name}/infer``."""
         model = self._model(request)
+        try:
+            return await self._infer(request, model)
+        except Exception as error:
+            self.engine.metrics.refused(model.name, _status(error))
+            raise
+
+    async def _infer(self, request: HttpRequest, model: ServedModel) -> Response:
         if request.headers.get("content-encoding", "identity") != "identity":
             raise HTTPException(415, "compressed bodies are not supported")
         body = await self._body(request)
@@ -77,6 +94,8 @@ class ProtocolServer:
         stamps = {wire.QUEUE_S: result.queue_s, wire.COMPUTE_S: result.compute_s}
         answer = wire.Response(tensors, model.name, VERSION, asked.id, stamps)
         encoded = wire.encode_response(answer, [n for n in wanted if asked.wants_binary(n)])
+        sizes = (len(body), len(encoded.body))
+        self.engine.metrics.answered(model.name, *sizes, result.queue_s, result.compute_s)
         return Response(encoded.body, headers=encoded.headers)
 
     def _model(self, request: HttpRequest) -> ServedModel:
@@ -87,26 +106,34 @@ class ProtocolServer:
         return model
 
     async def _body(self, request: HttpRequest) -> bytes:
-        """The body, read no further than the limit, whatever its declared length."""
+        """The body, read no further than the limits, whatever its declared length."""
         chunks, size = [], 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > self.max_body:
-                raise HTTPException(413, f"the body is larger than {self.max_body} bytes")
-            chunks.append(chunk)
+        try:
+            async with asyncio.timeout(_BODY_S):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > self.max_body:
+                        raise HTTPException(413, f"the body is larger than {self.max_body} bytes")
+                    chunks.append(chunk)
+        except TimeoutError as error:
+            raise HTTPException(408, f"the body did not arrive within {_BODY_S:g} s") from error
         return b"".join(chunks)
 
 
-def application(repository: Repository, engine: Engine, *, max_body: int) -> Starlette:
+def application(
+    repository: Repository, engine: Engine, *, max_body: int, tokens: Sequence[str] = ()
+) -> Starlette:
     """The ASGI application that offers a repository's models.
 
     Args:
         repository: The models.
         engine: What runs them; closed when the application shuts down.
         max_body: Bytes of the largest request that is read.
+        tokens: Bearer tokens, one of which a request must hold; empty lets everyone in.
     """
     server = ProtocolServer(repository, engine, max_body=max_body)
     routes = [
+        Route("/metrics", server.metrics),
         Route("/v2", server.server_metadata),
         Route("/v2/health/live", server.live),
         Route("/v2/health/ready", server.live),
@@ -129,7 +156,8 @@ def application(repository: Repository, engine: Engine, *, max_body: int) -> Sta
         BusyError: _busy,
         ClientDisconnect: _gone,
     }
-    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    guards = [Middleware(BearerAuth, tokens=tokens)] if tokens else []
+    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan, middleware=guards)
 
 
 def _described(name: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -160,6 +188,14 @@ def _wanted(outputs: Mapping[str, bool], model: ServedModel) -> list[str]:
     return list(outputs) or known
 
 
+def _status(error: Exception) -> int:
+    """HTTP status that an error is answered with."""
+    if isinstance(error, HTTPException):
+        return error.status_code
+    known = {WireError: 400, ClientDisconnect: 400, BusyError: 503}
+    return next((status for kind, status in known.items() if isinstance(error, kind)), 500)
+
+
 def _error(status: int, text: str, headers: Optional[dict[str, str]] = None) -> Response:
     return JSONResponse({"error": text}, status_code=status, headers=headers)
 
@@ -169,7 +205,7 @@ async def _http_error(_request: HttpRequest, error: HTTPException) -> Response:
 
 
 async def _wire_error(_request: HttpRequest, error: WireError) -> Response:
-    return _error(400, str(error))
+    return _error(_status(error), str(error))
 
 
 async def _model_error(_request: HttpRequest, error: EdgecutError) -> Response:

@@ -9,17 +9,37 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-from edgecut.ir.errors import TargetError
+from edgecut.ir.errors import TargetError, UsageError
 from edgecut.runtime.engine import Engine
 from edgecut.runtime.repository import Repository
 
-MAX_BODY = 64 << 20
-"""Default bytes of the largest request."""
+_KEEP_ALIVE_S = 75
 _DRAIN_S = 10
 _START_S = 30.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server is run."""
+
+    threads: int = 1
+    """CPU threads of each model."""
+    workers: int = 1
+    """Requests, or batches of them, that run at once."""
+    max_waiting: int = 64
+    """Requests that may wait for a worker; others are refused with 503."""
+    max_body: int = 64 << 20
+    """Bytes of the largest request that is read."""
+    token_file: Optional[Path] = None
+    """Bearer tokens, one of which a request must hold; None lets everyone in."""
+    certificate: Optional[Path] = None
+    """TLS certificate chain, PEM; None speaks plain HTTP."""
+    key: Optional[Path] = None
+    """Its private key, PEM."""
 
 
 def serve(
@@ -27,9 +47,7 @@ def serve(
     *,
     host: str,
     port: int,
-    threads: int = 1,
-    workers: int = 1,
-    max_body: int = MAX_BODY,
+    settings: Settings = Settings(),
     announce: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve the cloud halves of some builds until SIGINT or SIGTERM; running requests are finished.
@@ -38,19 +56,17 @@ def serve(
         builds: Build folders.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
-        threads: CPU threads of each model.
-        workers: Requests that run at once.
-        max_body: Bytes of the largest request that is read.
+        settings: How it is run.
         announce: Told the URL once the server answers.
 
     Raises:
         ModelError: A build is invalid.
         TargetError: The address cannot be listened on.
+        UsageError: The tokens or the certificate cannot be used.
     """
-    repository = Repository(builds, threads=threads)
     with _listen(host, port) as listener:
-        server = _uvicorn(repository, workers, max_body)
-        url = _url(host, listener)
+        server = _uvicorn(builds, settings)
+        url = _url(host, listener, settings)
         notice = threading.Thread(target=_announce, args=(server, lambda: announce(url)), daemon=True)
         notice.start()
         # uvicorn raises the signal again when it has drained; by then it means nothing more.
@@ -60,35 +76,55 @@ def serve(
 
 
 @contextlib.contextmanager
-def background(builds: Sequence[Path], *, threads: int = 1, max_body: int = MAX_BODY) -> Iterator[str]:
+def background(builds: Sequence[Path], settings: Settings = Settings()) -> Iterator[str]:
     """Serve some builds on a free loopback port while the block runs; gives the URL.
 
     Raises:
         ModelError: A build is invalid.
         TargetError: The server does not start.
+        UsageError: The tokens or the certificate cannot be used.
     """
     with _listen("127.0.0.1", 0) as listener:
-        server = _uvicorn(Repository(builds, threads=threads), 1, max_body)
+        server = _uvicorn(builds, settings)
+        url = _url("127.0.0.1", listener, settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
             if not _wait_started(server, thread):
-                raise TargetError("the server does not start", where=_url("127.0.0.1", listener))
-            yield _url("127.0.0.1", listener)
+                raise TargetError("the server does not start", where=url)
+            yield url
         finally:
             server.should_exit = True
             thread.join(_DRAIN_S)
 
 
-def _uvicorn(repository: Repository, workers: int, max_body: int) -> Any:
+def _uvicorn(builds: Sequence[Path], settings: Settings) -> Any:
     import uvicorn
 
+    from edgecut.runtime import tokens
+    from edgecut.runtime.http11 import HeadDeadlineProtocol
     from edgecut.runtime.server import application
 
-    app = application(repository, Engine(workers=workers), max_body=max_body)
+    repository = Repository(builds, threads=settings.threads)
+    allowed = tokens.read(settings.token_file) if settings.token_file else []
+    engine = Engine(workers=settings.workers, max_waiting=settings.max_waiting)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=_DRAIN_S
+        application(repository, engine, max_body=settings.max_body, tokens=allowed),
+        http=HeadDeadlineProtocol,
+        log_level="error",
+        access_log=False,
+        lifespan="on",
+        ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_DRAIN_S,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
     )
+    try:
+        config.load()
+    except (OSError, ValueError) as error:
+        hint = "PEM files: --tls-cert CHAIN --tls-key KEY"
+        raise UsageError(f"cannot be used: {error}", where=str(settings.certificate), hint=hint) from error
     return uvicorn.Server(config)
 
 
@@ -108,9 +144,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(host: str, listener: socket.socket) -> str:
+def _url(host: str, listener: socket.socket, settings: Settings) -> str:
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
+    scheme = "https" if settings.certificate else "http"
+    return f"{scheme}://{shown}:{listener.getsockname()[1]}"
 
 
 def _announce(server: Any, tell: Callable[[], None]) -> None:

@@ -27,13 +27,21 @@ def run(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the edge kernels.")] = 1,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the server.")] = 30.0,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Bearer token that the server asks for.")
+    ] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificates to check an https server's against.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print outputs and times as JSON.")] = False,
 ) -> None:
     """Run the edge half here, the rest on a server."""
-    from edgecut.runtime import describe, inputs
+    from edgecut.runtime import describe, inputs, tokens
     from edgecut.runtime.device import Device
 
-    device = Device(manifest, server=server, threads=threads, timeout_s=timeout)
+    token = tokens.read(token_file)[0] if token_file else None
+    ca = str(tls_ca) if tls_ca else None
+    device = Device(manifest, server=server, threads=threads, timeout_s=timeout, token=token, ca=ca)
     answer = device.run(inputs.read(device.manifest, input_), cut)
     if output is not None:
         inputs.write(answer.outputs, output)

@@ -16,11 +16,21 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each model.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Requests that run at once.")] = 1,
+    max_waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; others get 503.")] = 64,
+    max_body: Annotated[int, typer.Option(min=1, help="Bytes of the largest request.")] = 64 << 20,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Bearer tokens, one a line, that requests must hold.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key, PEM.")] = None,
 ) -> None:
-    """Serve the cloud half of builds until interrupted."""
+    """Answer requests for the cloud half of builds until interrupted."""
     from edgecut.runtime import serving
 
     def announce(url: str) -> None:
         typer.echo(f"edgecut serve: listening on {url}", err=True)
 
-    serving.serve(builds, host=host, port=port, threads=threads, workers=workers, announce=announce)
+    settings = serving.Settings(
+        threads, workers, max_waiting, max_body, token_file=token_file, certificate=tls_cert, key=tls_key
+    )
+    serving.serve(builds, host=host, port=port, settings=settings, announce=announce)

@@ -144,7 +144,7 @@ def test_numbers_that_json_cannot_hold_are_the_clients_error(cloud_url: str) -> 
 
 
 def test_body_over_the_limit_is_refused_whatever_its_declared_length(cloud_build: Path) -> None:
-    with serving.background([cloud_build], max_body=1000) as url:
+    with serving.background([cloud_build], serving.Settings(max_body=1000)) as url:
         assert ask(url, "POST", f"{MODEL}/infer", b"x" * 1001)[0] == 413
         parts = urlsplit(url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
