@@ -45,6 +45,11 @@ def get(key: str) -> Program | None:
         return None
 
 
+def has(key: str) -> bool:
+    """Whether the store holds a program under ``key``."""
+    return _path(key).is_file()
+
+
 def reference(key: str) -> Program:
     """The imported program that a `Reference` annotation names.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,12 @@ def zoo() -> Path:
     return ZOO
 
 
-@pytest.fixture(autouse=True)
-def _own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tests away from the user's store."""
-    monkeypatch.setenv("EDGECUT_CACHE", str(tmp_path_factory.getbasetemp() / "store"))
+@pytest.fixture(scope="session", autouse=True)
+def _own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests, and the processes that they start, away from the user's store."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGECUT_CACHE", str(tmp_path_factory.getbasetemp() / "store"))
+        yield
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from edgecut import frontends
 from edgecut.frontends import onnx as onnx_frontend
 from edgecut.frontends import shapes
 from edgecut.ir import annotations, files, store
-from edgecut.ir.annotations import SCHEMA_KEY, Reference, Source
-from edgecut.ir.errors import UsageError
-from edgecut.ir.program import Program
+from edgecut.ir.annotations import SCHEMA_KEY, Reference, Source, Step
+from edgecut.ir.errors import ModelError, UsageError
+from edgecut.ir.program import Program, history
+from edgecut.passes import registry
 from edgecut.passes.base import Context, Pass, option
 
 
@@ -47,8 +48,14 @@ class Import(Pass):
             hint = "give --shape when the original model is imported"
             raise UsageError("an edgecut IR file has fixed shapes", where="shape", hint=hint)
         program = Program.load(self.model)
-        if annotations.get(program.model, Reference) is None:
-            annotations.put(program.model, Reference(store.put(program)))
+        reference = annotations.get(program.model, Reference)
+        if reference is not None and store.has(reference.key):
+            return program
+        if any(_is_numeric(step) for step in history(program).steps):
+            hint = "import the original model again on this machine"
+            raise ModelError("its reference is not in the store here", where=str(self.model), hint=hint)
+        # Nothing so far changed what it computes, so it can be its own reference: it comes from elsewhere.
+        annotations.put(program.model, Reference(store.put(program)))
         return program
 
 
@@ -58,6 +65,11 @@ def is_ir(path: Path) -> bool:
         return False
     proto = onnx_frontend.read_structure(path)
     return any(entry.key == SCHEMA_KEY for entry in proto.metadata_props)
+
+
+def _is_numeric(step: Step) -> bool:
+    name = step.text.partition("{")[0]
+    return name in registry.available() and registry.load(name).numeric
 
 
 def _hash(path: Path) -> str:

@@ -18,12 +18,11 @@ TEST_DATA = FIXTURES / "digits_test.npz"
 
 
 @pytest.fixture(scope="session")
-def edgecut(tmp_path_factory: pytest.TempPathFactory) -> Edgecut:
-    """Runs ``edgecut ARGUMENTS`` with a store of its own."""
-    store = str(tmp_path_factory.mktemp("store"))
+def edgecut() -> Edgecut:
+    """Runs ``edgecut ARGUMENTS``."""
 
     def run(*arguments: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "EDGECUT_CACHE": store, "COLUMNS": "120", **more}
+        environment = {**os.environ, "COLUMNS": "120", **more}
         command = [sys.executable, "-m", "edgecut", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=cwd)
 
