@@ -1,5 +1,7 @@
 """The pass that decides what runs where."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -9,7 +11,7 @@ from edgecut.ir.annotations import Placement, Plan, Profile
 from edgecut.ir.errors import EdgecutError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.partition import objective, planning, privacy, reader
+from edgecut.passes.partition import objective, planning, privacy, reader, win
 from edgecut.passes.partition.mixed import Budget
 from edgecut.passes.partition.objective import Family, Situation
 from edgecut.passes.partition.planning import Request
@@ -39,6 +41,7 @@ class Partition(Pass):
     max_cost_usd: float | None = option(None, help="Budget: US dollars per inference.")
     max_memory_mb: float | None = option(None, help="Budget: weights and peak activations on the edge.")
     max_crossings: int | None = option(None, help="Budget: number of tensors that cross.")
+    require_win: str | None = option(None, help="Fail unless splitting wins by this, such as 10%.")
     private: tuple[str, ...] = option((), help="Inputs that must not leave the device: INPUT or INPUT=LABEL.")
     declassify: tuple[str, ...] = option((), help="Nodes whose outputs may leave it all the same.")
     up_mbps: float | None = option(None, help="Uplink bandwidth, in place of the network's.")
@@ -70,6 +73,8 @@ class Partition(Pass):
         """Annotate the model with the plan, and every node with its side under the chosen cut."""
         request = self.request(program)
         made = planning.plan(planning.pose(program, request), request)
+        if self.require_win is not None:
+            win.require(made, win.percentage(self.require_win))
         annotations.put(program.model, made)
         place(program, made)
         if request.labels is not None:
@@ -86,7 +91,7 @@ class Partition(Pass):
         """
         at = self.situation(program)
         labels = privacy.taint(program, self.private, self.declassify) if self.private else None
-        return Request(at, self.objective, self._family(at), self._budgets(at), self.cut, labels)
+        return Request(at, self.objective, self._pricing(), self._budgets(at), self.cut, labels)
 
     def situation(self, program: Program) -> Situation:
         """The network and the targets, with what the options change about them."""
@@ -101,12 +106,10 @@ class Partition(Pass):
             network = replace(network, up_mbps=self.up_mbps)
         return network if self.rtt_ms is None else replace(network, rtt_ms=self.rtt_ms)
 
-    def _family(self, at: Situation) -> Family | None:
-        if self.objective == "throughput":
-            return None
+    def _pricing(self) -> Callable[[Situation], Family] | None:
         if self.objective == "weighted":
-            return objective.weighted(at, _weights(self.weights))
-        return objective.LINEAR[self.objective](at)
+            return functools.partial(objective.weighted, weights=_weights(self.weights))
+        return objective.LINEAR.get(self.objective)
 
     def _budgets(self, at: Situation) -> tuple[Budget, ...]:
         limits = {

@@ -1,6 +1,6 @@
 """From a problem to a plan: the cut for the given network, those for other networks, and fallbacks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from edgecut.passes.partition.baselines import baselines
 from edgecut.passes.partition.envelope import Band, best_at, over_bandwidth
 from edgecut.passes.partition.infeasible import explained
 from edgecut.passes.partition.mixed import Budget, MixedSolver
-from edgecut.passes.partition.objective import BYTES_SENT, Family, Rates, Situation
+from edgecut.passes.partition.objective import BYTES_SENT, Family, Rates, Situation, latency
 from edgecut.passes.partition.privacy import Labels
 from edgecut.passes.partition.problem import Mask, Problem
 from edgecut.passes.partition.quantities import Bottleneck, Priced, Quantity
@@ -28,7 +28,7 @@ class Request:
 
     situation: Situation
     objective: str = "latency"
-    family: Family | None = None
+    pricing: Callable[[Situation], Family] | None = latency
     """Its prices over the delay of the uplink; None for the throughput, which is no sum."""
     budgets: tuple[Budget, ...] = ()
     """They hold at the situation's network."""
@@ -37,12 +37,18 @@ class Request:
     labels: Labels | None = None
     """What may not leave the device."""
 
+    @property
+    def family(self) -> Family | None:
+        """The prices in this situation."""
+        return self.pricing(self.situation) if self.pricing else None
+
     def quantity(self) -> Quantity:
         """What is minimized, at the situation's network."""
-        if self.family is None:
+        family = self.family
+        if family is None:
             return bottleneck(self.situation)
         unit = objective.UNITS.get(self.objective, "")
-        return Priced(self.objective, unit, self.family.at(self.situation.delay))
+        return Priced(self.objective, unit, family.at(self.situation.delay))
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def plan(posed: Posed, request: Request) -> Plan:
     if request.forced is not None:
         first = _forced(posed, request.forced, request.budgets)
         bands = [next((b for b in bands if np.array_equal(b.cloud, first)), Band(first, *NOWHERE)), *bands]
-    rates = objective.latency(request.situation).at(request.situation.delay)
+    rates = latency(request.situation).at(request.situation.delay)
     made = [
         cuts.figures(problem, posed.cut(band.cloud), band.cloud, rates, (band.min_mbps, band.max_mbps))
         for band in _distinct([*bands, *fallbacks(problem, request.budgets)])
@@ -104,9 +110,10 @@ def candidates(posed: Posed, request: Request) -> list[Band]:
     with explained(posed.problem, request.budgets):
         solver = MixedSolver(posed.problem, request.budgets)
         mbps = request.situation.network.up_mbps
-        if request.family is None:
+        family = request.family
+        if family is None:
             return [Band(solver.minimize([request.quantity(), BYTES_SENT]), mbps, mbps)]
-        bands = over_bandwidth(solver, request.family, mbps)
+        bands = over_bandwidth(solver, family, mbps)
     first = best_at(bands, mbps)
     return [bands[first], *bands[:first], *bands[first + 1 :]]
 
