@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from edgecut.ir.annotations import Conditions, Time
+    from edgecut.passes.profile.compare import Comparison
     from edgecut.passes.profile.report import Report, Side
 
 BAR = 40
 SIDES: tuple[Side, Side] = ("edge", "cloud")
 
 
-def show(report: Report) -> None:
+def show(report: Report, *, as_json: bool) -> None:
     """Print every group, the sums and totals, and a bar per kind of operator."""
     from rich.table import Table
 
     from edgecut.cli.tables import console
+    from edgecut.ir import typed
 
+    if as_json:
+        print(typed.dumps(report, indent=2))
+        return
     out = console()
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("group", "operators", "kind"):
         table.add_column(name, overflow="fold")
     for name in ("MMAC", report.edge if report.edge != report.cloud else "edge", "cloud"):
@@ -34,6 +41,52 @@ def show(report: Report) -> None:
     for side in SIDES:
         out.print(_summary(report, side))
         out.print(_bars(report, side))
+
+
+def compared(found: Comparison, *, as_json: bool) -> None:
+    """Print two profiles side by side."""
+    from edgecut.cli.tables import console
+    from edgecut.ir import typed
+
+    if as_json:
+        print(typed.dumps(found, indent=2))
+        return
+    console().print(_comparison(found))
+
+
+def precisions(found: dict[str, tuple[Comparison, list[str]]], *, as_json: bool) -> None:
+    """Print float beside int8 on both sides, and what does not pay."""
+    from edgecut.cli.tables import console
+    from edgecut.ir import typed
+
+    if as_json:
+        sides = {name: {"comparison": c, "advice": advice} for name, (c, advice) in found.items()}
+        print(typed.dumps(sides, indent=2))
+        return
+    out = console()
+    for name, (comparison, advice) in found.items():
+        out.print(f"[bold]{name}[/]")
+        out.print(_comparison(comparison))
+        for text in advice:
+            out.print(f"  {text}")
+
+
+def _comparison(found: Comparison) -> Table:
+    from rich.table import Table
+
+    from edgecut.ir.printer import seconds
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("group" if found.lines else "kind", overflow="fold")
+    for name in (found.first, found.second, "ratio"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for part in (found.lines, found.kinds, (found.whole,)):
+        for line in part:
+            ratio = f"{line.ratio:.2f}" if line.ratio is not None else "-"
+            table.add_row(line.name, seconds(line.first_s), seconds(line.second_s), ratio)
+        table.add_section()
+    table.caption = None if found.differs else "The wholes differ by no more than their spreads."
+    return table
 
 
 def _time(time: Time | None) -> str:

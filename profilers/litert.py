@@ -24,6 +24,7 @@ from edgecut.profilers import attribution, intervals, kernels, reach
 from edgecut.profilers.attribution import Kernel
 from edgecut.profilers.kernels import Operator
 from edgecut.profilers.plan import Groups
+from edgecut.profilers.reach import Settings
 from edgecut.profilers.record import FileProfile, SignatureTimes
 from edgecut.profilers.result import GroupTimes
 from edgecut.targets import tflite
@@ -45,7 +46,7 @@ class Layer:
 
 
 def measure(
-    program: Program, device: Device, groups: Groups, able: AbstractSet[str], threads: int, runs: int
+    program: Program, device: Device, groups: Groups, able: AbstractSet[str], settings: Settings
 ) -> GroupTimes:
     """Time every group that the edge can run.
 
@@ -54,20 +55,19 @@ def measure(
         device: Where to run it.
         groups: All fusion groups.
         able: Ids of those that the edge can run.
-        threads: CPU threads.
-        runs: Timed inferences at most.
+        settings: How to measure.
 
     Raises:
         ModelError: LiteRT refuses what was emitted.
         TargetError: The device cannot be reached, or lacks the runtime.
     """
     done = [
-        _layer(extract_groups(program, groups, ids), device, groups.only(ids), threads, runs)
+        _layer(extract_groups(program, groups, ids), device, groups.only(ids), settings)
         for ids in layers(groups, able)
     ]
     times = {g: time for layer in done for g, time in layer.times.items()}
     total = done[0].total if len(done) == 1 and len(times) == len(groups.order) else None
-    return GroupTimes(times, total, _conditions(done, threads))
+    return GroupTimes(times, total, _conditions(done, settings.threads))
 
 
 def layers(groups: Groups, able: AbstractSet[str]) -> list[list[str]]:
@@ -115,19 +115,19 @@ def _leaves(value: oir.Value, inside: AbstractSet[str]) -> bool:
     return value.is_graph_output() or any(user.name not in inside for user, _ in value.uses())
 
 
-def _layer(program: Program, device: Device, groups: Groups, threads: int, runs: int) -> Layer:
+def _layer(program: Program, device: Device, groups: Groups, settings: Settings) -> Layer:
     """Emit and time a program that the edge can run completely."""
     with tempfile.TemporaryDirectory(prefix="edgecut-") as folder:
         path = Path(folder) / "model.tflite"
         data = tflite.emit(program, [extract.named_cut(program, "edge-only")]).data
         files.write(path, data)
-        profile = reach.run(device, path, threads, runs)
+        profile = reach.run(device, path, settings)
         signature = profile.signatures[0]
         raw = _attribute(data, signature, groups)
         whole, known = signature.whole, sum(raw.values())
         correction: Correction = "scaled"
         if abs(known / whole.median_s - 1) > intervals.TOLERANCE:
-            prefixes = _prefixes(program, device, groups, Path(folder), threads, runs)
+            prefixes = _prefixes(program, device, groups, Path(folder), settings)
             raw = intervals.correct(raw, groups.order, *prefixes, whole.median_s)
             correction = "intervals"
     times = attribution.scale(raw, whole.median_s)
@@ -172,7 +172,7 @@ def _kernel(operator: Operator | None, seconds: float, groups: Groups) -> Kernel
 
 
 def _prefixes(
-    program: Program, device: Device, groups: Groups, folder: Path, threads: int, runs: int
+    program: Program, device: Device, groups: Groups, folder: Path, settings: Settings
 ) -> tuple[list[int], list[float]]:
     """Ends and seconds of prefixes of the graph, one signature each in one file."""
     ends = intervals.places(groups.order, groups.weights, intervals.PREFIXES)
@@ -181,7 +181,7 @@ def _prefixes(
     cuts = [groups.prefix(program, end) for end in ends]
     path = folder / "prefixes.tflite"
     files.write(path, tflite.emit(program, cuts).data)
-    profile = reach.run(device, path, threads, runs, operators=False)
+    profile = reach.run(device, path, settings, operators=False)
     by_name = {s.name: s.whole.median_s for s in profile.signatures}
     return ends, [by_name[f"cut{i}"] for i in range(len(cuts))]
 

@@ -122,7 +122,7 @@ def _sample(detail: dict[str, Any]) -> Any:
 def _time(name: str, call: Callable[[], object], runs: int, seconds: float) -> SignatureTimes:
     first = stats.repeat(call, 1, 0.0, 1)[0]
     stats.repeat(call, runs, WARM_UP_S, 2)
-    return SignatureTimes(name, stats.describe(stats.repeat(call, runs, seconds)), first)
+    return SignatureTimes(name, stats.quiet(call, runs, seconds), first)
 
 
 def _with_operators(

@@ -48,7 +48,7 @@ def measure(program: Program, groups: Groups, threads: int, runs: int) -> GroupT
     load = time.perf_counter() - start
     first = stats.repeat(whole_call, 1, 0.0, 1)[0]
     stats.repeat(whole_call, runs, WARM_UP_S, 2)
-    whole = stats.describe(stats.repeat(whole_call, runs, BUDGET_S))
+    whole = stats.quiet(whole_call, runs, BUDGET_S)
     kernels = _kernels(data, feeds, threads, whole.runs, _names(program, groups))
     raw = attribute(kernels, groups.order, groups.before, groups.weights)
     operators = sum(raw.values())
@@ -84,7 +84,7 @@ def time_whole(program: Program, threads: int, runs: int) -> Stats:
     feeds = {spec.name: _sample(spec.dtype, spec.shape) for spec in program.inputs}
     call = _call(_session(program.bytes(), threads, None), feeds)
     stats.repeat(call, runs, WARM_UP_S, 2)
-    return stats.describe(stats.repeat(call, runs, BUDGET_S))
+    return stats.quiet(call, runs, BUDGET_S)
 
 
 def _prefixes(program: Program, groups: Groups, threads: int, runs: int) -> tuple[list[int], list[float]]:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgecut.ir import typed
@@ -18,21 +19,32 @@ from edgecut.targets.spec import Device
 TIMEOUT_S = 600.0
 
 
-def run(device: Device, path: Path, threads: int, runs: int, *, operators: bool = True) -> FileProfile:
+@dataclass(frozen=True)
+class Settings:
+    """How to measure."""
+
+    threads: int
+    runs: int
+    """Timed inferences at most."""
+    keep: bool = False
+    """Leave what was sent on a remote device."""
+
+
+def run(device: Device, path: Path, settings: Settings, *, operators: bool = True) -> FileProfile:
     """Profile a TFLite file on a device.
 
     Raises:
         ModelError: LiteRT refuses the file.
         TargetError: The device cannot be reached or lacks the runtime.
     """
-    arguments = ["--threads", str(threads), "--runs", str(runs)]
+    arguments = ["--threads", str(settings.threads), "--runs", str(settings.runs)]
     if not operators:
         arguments.append("--no-operators")
     if device.is_local:
         return local(path, arguments)
     from edgecut.profilers import remote, transport
 
-    return remote.profile(transport.open_transport(device.reach), path, arguments)
+    return remote.profile(transport.open_transport(device.reach), path, arguments, keep=settings.keep)
 
 
 def local(path: Path, arguments: list[str]) -> FileProfile:

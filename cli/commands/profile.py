@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecut.cli.options import Cloud, Depfile, Edge, Json, Model, NoCache, Shape
+from edgecut.cli.options import Calibration, Cloud, Depfile, Edge, Json, NoCache, Shape
+
+if TYPE_CHECKING:
+    from edgecut.passes.base import Pass
+    from edgecut.passes.profile.report import Report
 
 
 def profile(
-    model: Model,
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="MODEL...", help="A model or IR file; with --fit several, or .json profiles."),
+    ] = None,
     edge: Edge = "local",
     cloud: Cloud = "local",
     target: Annotated[
@@ -19,29 +26,52 @@ def profile(
         typer.Option("--target", metavar="TARGET", help="Either side, as the target's kind says."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the annotated IR (.onnx).")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the annotated IR (with --fit, the target)."
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads on either side.")] = 1,
     runs: Annotated[int, typer.Option(min=1, help="Timed inferences at most.")] = 50,
     again: Annotated[bool, typer.Option("--again", help="Measure again what is known already.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what was sent on a remote device.")] = False,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Put two targets, or two .json profiles, side by side."),
+    ] = None,
+    calibration: Calibration = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(metavar="TARGET", help="Fit this target's figures to the profiles; prints its file."),
+    ] = None,
     shape: Shape = None,
     depfile: Depfile = None,
     no_cache: NoCache = False,
     json: Json = False,
 ) -> None:
-    """Measure each operator on both targets where they are at hand, and predict it where not."""
+    """Measure each operator on both targets where they are at hand, and predict it where not.
+
+    With --calibration the int8 model is profiled too, and put beside the float one.
+    """
     from edgecut.cli import profile_view, session
-    from edgecut.ir import typed
-    from edgecut.passes import recipes
-    from edgecut.passes.profile import report, sides
+    from edgecut.ir import files
+    from edgecut.passes.profile import report, sides, study
 
     edge, cloud = sides.place(target, edge, cloud)
-    options = {"edge": edge, "cloud": cloud, "threads": threads, "runs": runs, "again": again}
-    passes = [*recipes.Source(model, tuple(shape or ())).front(), recipes.make("profile", **options)]
+    options = study.Options(tuple(shape or ()), threads, runs, again, keep, calibration)
     flags = session.Flags(depfile=depfile, no_cache=no_cache or again)
-    program = session.run_to_file(passes, flags, output) if output else session.run(passes, flags)
-    found = report.of(program)
-    if json:
-        typer.echo(typed.dumps(found, indent=2))
+
+    def profiled(passes: list[Pass], path: Path | None = None) -> Report:
+        program = session.run_to_file(passes, flags, path) if path else session.run(passes, flags)
+        return report.of(program)
+
+    given = list(models or ())
+    if fit is not None:
+        text = study.fitted(fit, given, options, edge, profiled)
+        files.write(output, text.encode()) if output else typer.echo(text, nl=False)
+    elif compare is not None:
+        profile_view.compared(study.compared(given, compare, options, profiled), as_json=json)
+    elif calibration is not None:
+        profile_view.precisions(study.precisions(given, options, edge, cloud, profiled), as_json=json)
     else:
-        profile_view.show(found)
+        profile_view.show(profiled(study.pipeline(given, options, edge, cloud), output), as_json=json)

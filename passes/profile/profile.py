@@ -30,6 +30,7 @@ class ProfileTargets(Pass):
     threads: int = option(1, help="CPU threads on either side.")
     runs: int = option(50, help="Timed inferences at most; fewer where they take long.")
     again: bool = option(False, help="Measure again what is known already.")
+    keep: bool = option(False, help="Leave what was sent on a remote device.")
 
     def files(self) -> list[Path]:
         """The user's target files."""
@@ -51,7 +52,7 @@ class ProfileTargets(Pass):
         fit.check(program, edge)
         known = {} if self.again else grouping.costs(groups)
         before = annotations.get(program.model, Profile) or Profile("", "")
-        options = sides.Options(self.threads, self.runs)
+        options = sides.Options(self.threads, self.runs, self.keep)
         at_edge = _side(
             sides.key(edge, "edge", options),
             _known_edge(groups, known, before),

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from edgecut.ir import annotations as notes
 from edgecut.ir import typed, work
-from edgecut.ir.annotations import CloudOnly, Conditions, Cost, Group, Profile, Time
+from edgecut.ir.annotations import CloudOnly, Conditions, Cost, Group, Profile, Source, Time
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
+from edgecut.ir.work import Kind, Precision
 
 SCHEMA = 1
 Side = Literal["edge", "cloud"]
@@ -24,8 +25,8 @@ class Row:
     group: str
     """Name of its last node."""
     operators: tuple[str, ...]
-    kind: str
-    precision: str
+    kind: Kind
+    precision: Precision
     macs: int
     bytes: int
     weight_bytes: int
@@ -80,7 +81,7 @@ def of(program: Program) -> Report:
             members.setdefault(group.id, []).append(node)
     return Report(
         SCHEMA,
-        program.graph.name or "model",
+        _name(program),
         profile.edge,
         profile.cloud,
         tuple(_row(i, nodes) for i, nodes in members.items()),
@@ -104,6 +105,12 @@ def read(path: Path) -> Report:
     except (ValueError, UnicodeDecodeError) as error:
         raise ModelError(f"is no profile: {error}", where=str(path)) from error
     return report
+
+
+def _name(program: Program) -> str:
+    """The user's file, which tells models apart better than what exporters call their graphs."""
+    source = notes.get(program.model, Source)
+    return Path(source.file).stem if source is not None else program.graph.name or "model"
 
 
 def _row(group: str, nodes: list[Any]) -> Row:

@@ -27,6 +27,8 @@ class Options:
 
     threads: int
     runs: int
+    keep: bool = False
+    """Leave what was sent on a remote device."""
 
 
 def place(target: str | None, edge: str, cloud: str) -> tuple[str, str]:
@@ -56,10 +58,11 @@ def edge(program: Program, device: Device, groups: Sequence[Grouped], options: O
     able = [g for g in groups if g.reason is None]
     if not device.reach:
         return analytic.predict(device, {g.id: g.work for g in able}, options.threads)
-    from edgecut.profilers import litert
+    from edgecut.profilers import litert, reach
 
     planned = _plan(program, device, groups)
-    return litert.measure(program, device, planned, {g.id for g in able}, options.threads, options.runs)
+    how = reach.Settings(options.threads, options.runs, options.keep)
+    return litert.measure(program, device, planned, {g.id for g in able}, how)
 
 
 def cloud(program: Program, device: Device, groups: Sequence[Grouped], options: Options) -> GroupTimes:

@@ -1,0 +1,207 @@
+"""Finds the figures that predictions use from what was measured: a non-negative least-squares fit.
+
+Every kind of operator gets a fixed time, a time per multiply-accumulate and a time per byte. Errors count
+relative to the measured time, and far-off measurements count less, so that the median error is small
+rather than the largest.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgecut.ir.work import Work
+from edgecut.targets.spec import Compute, Efficiency, Error
+
+# Kinds seen fewer times than this share the figures of ``default``.
+LEAST = 5
+# Relative errors beyond this count by their size, not by its square.
+HUBER = 0.15
+ROUNDS = 20
+# Operators below this part of their model are fitted, but their errors are not counted: no cut depends on them.
+LEAST_PART = 0.01
+# An efficiency that stands for "costs nothing measurable".
+FREE = 99.0
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measured stretch of a model."""
+
+    model: str
+    parts: tuple[Work, ...]
+    """The operators in it."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of one kind of operator: fixed, per multiply-accumulate, and per byte."""
+
+    fixed: float
+    per_mac: float
+    per_byte: float
+
+    def seconds(self, work: Work) -> float:
+        """Time of one operator."""
+        return self.fixed + self.per_mac * work.macs + self.per_byte * work.bytes
+
+
+Table = dict[tuple[str, str], Rates]
+"""By precision and kind; the kind ``default`` is there for every precision that was seen."""
+
+
+def rates(samples: Sequence[Sample]) -> Table:
+    """Fit the rates of every kind, and of ``default`` for kinds that were seen too seldom."""
+    keys = _keys(samples)
+    index = {key: i for i, key in enumerate(keys)}
+    rows = np.array([_row(s, index) for s in samples])
+    x = _solve(rows, np.array([s.seconds for s in samples]))
+    table = {key: Rates(*map(float, x[3 * i : 3 * i + 3])) for key, i in index.items()}
+    for precision in {precision for precision, _ in keys}:
+        # Where nothing was seen too seldom, an unknown kind costs what the middling one does.
+        same = [r for (p, _), r in table.items() if p == precision]
+        table.setdefault((precision, DEFAULT), _middling(same))
+    return table
+
+
+def predict(table: Table, parts: Iterable[Work]) -> float:
+    """Seconds of operators that run one after the other."""
+    return sum(_rates(table, part).seconds(part) for part in parts)
+
+
+def cross_validate(samples: Sequence[Sample], of: str) -> Error:
+    """Fit without one model, predict it, and so on for all: the error to expect of a model never seen.
+
+    Counted are operators of kinds that other models have, and that take a hundredth of their model at least;
+    the errors of whole models count everything.
+
+    Raises:
+        ValueError: There are fewer than two models.
+    """
+    models = sorted({s.model for s in samples})
+    if len(models) < 2:
+        raise ValueError("it takes profiles of at least two models to tell how well one predicts another")
+    errors: list[float] = []
+    wholes: list[float] = []
+    for model in models:
+        held = [s for s in samples if s.model == model]
+        table = rates([s for s in samples if s.model != model])
+        predicted = [predict(table, s.parts) for s in held]
+        least = LEAST_PART * sum(s.seconds for s in held)
+        pairs = [
+            (p, s) for p, s in zip(predicted, held, strict=True) if s.seconds >= least and _known(table, s)
+        ]
+        errors += [abs(p / s.seconds - 1) for p, s in pairs]
+        wholes.append(abs(sum(predicted) / sum(s.seconds for s in held) - 1))
+    return Error(
+        median=round(statistics.median(errors), 4),
+        p90=round(float(np.quantile(errors, 0.9)), 4),
+        whole_median=round(statistics.median(wholes), 4),
+        samples=len(errors),
+        of=of,
+    )
+
+
+def compute(base: Compute, table: Table, error: Error | None) -> Compute:
+    """The figures of a device with its efficiencies replaced by those that were fitted.
+
+    Args:
+        base: Peaks and bandwidth, which efficiencies are fractions of.
+        table: Fitted rates.
+        error: What cross-validation found.
+    """
+    found: dict[str, dict[str, Efficiency]] = {}
+    for (precision, kind), fitted in sorted(table.items()):
+        found.setdefault(precision, {})[kind] = _efficiency(base, precision, fitted)
+    efficiency = {**base.efficiency, **found}
+    return replace(base, efficiency=efficiency, call_us=0.0, error=error)
+
+
+def peaks(table: Table) -> Compute:
+    """Figures of a device of which no data sheet is at hand: the best that any kind of operator reached."""
+    gmacs: dict[str, float] = {}
+    for (precision, _), fitted in table.items():
+        if fitted.per_mac > 0:
+            gmacs[precision] = max(gmacs.get(precision, 0.0), _round(1e-9 / fitted.per_mac))
+    gmacs.setdefault("float32", max(gmacs.values(), default=1.0))
+    bandwidth = max((_round(1e-9 / r.per_byte) for r in table.values() if r.per_byte > 0), default=1.0)
+    fixed = statistics.median(r.fixed for r in table.values())
+    return Compute(dict(sorted(gmacs.items())), bandwidth, _round(fixed * 1e6))
+
+
+def _efficiency(base: Compute, precision: str, found: Rates) -> Efficiency:
+    peak = base.peak_gmacs.get(precision, base.peak_gmacs["float32"])
+    return Efficiency(
+        compute=_part(found.per_mac * peak * 1e9),
+        memory=_part(found.per_byte * base.bandwidth_gbs * 1e9),
+        op_us=_round(found.fixed * 1e6),
+    )
+
+
+def _part(times_slower: float) -> float:
+    return FREE if times_slower <= 1 / FREE else _round(1 / times_slower)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _keys(samples: Sequence[Sample]) -> list[tuple[str, str]]:
+    count: dict[tuple[str, str], int] = {}
+    for sample in samples:
+        for key in {(p.precision, p.kind) for p in sample.parts}:
+            count[key] = count.get(key, 0) + 1
+    kept = {key for key, n in count.items() if n >= LEAST}
+    rare = {(precision, DEFAULT) for precision, _ in count.keys() - kept}
+    return sorted(kept | rare)
+
+
+def _row(sample: Sample, index: dict[tuple[str, str], int]) -> list[float]:
+    row = [0.0] * (3 * len(index))
+    for part in sample.parts:
+        at = 3 * index.get((part.precision, part.kind), index.get((part.precision, DEFAULT), 0))
+        row[at] += 1
+        row[at + 1] += part.macs
+        row[at + 2] += part.bytes
+    return row
+
+
+def _known(table: Table, sample: Sample) -> bool:
+    return all((p.precision, p.kind) in table for p in sample.parts)
+
+
+def _rates(table: Table, work: Work) -> Rates:
+    """The rates of a kind; of the default of its precision, or of float, where it was not seen."""
+    for key in ((work.precision, work.kind), (work.precision, DEFAULT), ("float32", DEFAULT)):
+        if key in table:
+            return table[key]
+    return next(iter(table.values()))
+
+
+def _solve(rows: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Non-negative least squares on relative errors, reweighted until far-off rows count linearly (Huber)."""
+    from scipy.optimize import nnls
+
+    relative = rows / seconds[:, None]
+    size = relative.max(axis=0)
+    size[size == 0] = 1.0
+    weights = np.ones(len(seconds))
+    x = np.zeros(rows.shape[1])
+    for _ in range(ROUNDS):
+        x = nnls(relative / size * weights[:, None], weights)[0] / size
+        miss = np.abs(relative @ x - 1)
+        weights = np.sqrt(np.minimum(1.0, HUBER / np.maximum(miss, 1e-12)))
+    return x
+
+
+def _middling(found: Sequence[Rates]) -> Rates:
+    return Rates(
+        statistics.median(r.fixed for r in found),
+        statistics.median(r.per_mac for r in found),
+        statistics.median(r.per_byte for r in found),
+    )
