@@ -32,12 +32,15 @@ MODULES = (
     "runtime/estimate.py",
     "runtime/inputs.py",
     "runtime/litert.py",
+    "runtime/quiet.py",
     "runtime/main.py",
     "runtime/outbox.py",
     "runtime/policy.py",
+    "runtime/selftest.py",
     "runtime/session.py",
     "runtime/timing.py",
     "runtime/tokens.py",
+    "runtime/watch.py",
     "runtime/wire.py",
 )
 _MAIN = "from edgecut.runtime.main import main\n\nmain()\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgecut.ir.errors import ModelError, TargetError
+from edgecut.runtime.quiet import without_notices
 
 
 class EdgeModel:
@@ -26,6 +28,7 @@ class EdgeModel:
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         self.path = path
         self._runners: dict[str, Any] = {}
+        self._warm: set[str] = set()
         try:
             self._interpreter = _interpreter_class()(model_path=str(path), num_threads=threads)
         except (ValueError, RuntimeError) as error:
@@ -38,10 +41,14 @@ class EdgeModel:
             ModelError: The file has no such signature, or LiteRT cannot run it on these inputs.
         """
         runner = self._runner(signature)
+        # Kernels are chosen, and the choice announced, in the first run of a signature.
+        first = signature not in self._warm
         try:
-            found: dict[str, np.ndarray] = runner(**inputs)
+            with without_notices() if first else contextlib.nullcontext():
+                found: dict[str, np.ndarray] = runner(**inputs)
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"LiteRT cannot run it: {error}", where=f"{self.path}, {signature}") from error
+        self._warm.add(signature)
         return found
 
     def input_names(self, signature: str) -> list[str]:
