@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as oir
 
+from edgecut.ir import extract
 from edgecut.ir.program import Program, static_shape
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Array, Graph, Tensor
@@ -39,6 +40,7 @@ class _Importer:
         self.tensors: dict[oir.Value, Tensor] = {}
         self.graph = Graph()
         self.reasons: dict[str, str] = {}
+        self.free = extract.duplicable_nodes(program)
         self.opsets = dict(program.model.opset_imports)
 
     def run(self) -> Imported:
@@ -52,7 +54,7 @@ class _Importer:
                 self.refuse(node, reason)
         made = [v for n in self.program.nodes for v in n.outputs]
         inputs = [v for v in self.program.graph.inputs if v in self.tensors]
-        self.graph.values = {v.name or "": self.tensors[v] for v in (*inputs, *made) if v in self.tensors}
+        self.graph.values |= {v.name or "": self.tensors[v] for v in (*inputs, *made) if v in self.tensors}
         self.need(self.program.graph.outputs)
         self.graph.contract = {v.name or "" for v in self.program.graph.outputs}
         return Imported(self.graph, self.reasons)
@@ -76,7 +78,7 @@ class _Importer:
         for value, tensor in zip(node.outputs, results, strict=False):
             if tensor is not None:
                 self.tensors[value] = tensor
-        missing = [v for v in node.outputs[len(results) :] if v.name and v.uses()]
+        missing = [v for v in node.outputs[len(results) :] if v.uses() or v.is_graph_output()]
         return f"output {missing[0].name} has no counterpart" if missing else None
 
     def foldable(self, node: oir.Node) -> bool:
@@ -92,8 +94,11 @@ class _Importer:
         found = self.tensors.get(value)
         if found is None:
             found = _initializer(value)
+            producer = value.producer()
+            if found is None and producer is not None and producer.name in self.reasons:
+                raise Unsupported(f"reads {producer.name}: {self.reasons[producer.name]}")
             if found is None:
-                raise Unsupported(f"{value.name} comes from outside the graph or has no static shape")
+                raise Unsupported(f"{value.name} has no static shape, or a type without counterpart")
             self.tensors[value] = found
         return found
 
@@ -108,9 +113,12 @@ class _Importer:
 
     def refuse(self, node: oir.Node, reason: str) -> None:
         self.reasons[node.name or ""] = reason
-        self.need(v for v in node.inputs if v is not None)
+        read = [v for v in node.inputs if v in self.tensors]
+        self.need(v for v in read if not self.tensors[v].is_constant)
         for value in node.outputs:
-            self.open(value)
+            # What is copied to where it is read is in no group that could carry the reason: its readers do.
+            if node not in self.free:
+                self.open(value)
 
     def need(self, values: Any) -> None:
         known = set(self.graph.outputs)

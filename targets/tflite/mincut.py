@@ -38,6 +38,8 @@ class Problem:
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
+        if not self.arcs:
+            return dict.fromkeys(self.variables, 1)
         tails, heads, prices = (np.array(column) for column in zip(*self.arcs, strict=True))
         keep = tails != heads
         shape = (self.size, self.size)

@@ -22,7 +22,7 @@ LIMIT = (1 << 31) - (1 << 20)
 # Options tables whose name is not that of their operator.
 _OPTIONS = {
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), "Pool2DOptions"),
-    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY", "REDUCE_ALL"), "ReducerOptions"),
+    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"), "ReducerOptions"),
     "BATCH_MATMUL": "BatchMatMulOptions",
     "CUMSUM": "CumsumOptions",
     "PADV2": "PadV2Options",
@@ -38,7 +38,7 @@ _TYPES = {
     "float64": 10, "uint32": 15, "uint16": 16,
 }  # fmt: skip
 # Lowest operator version that has what we use; runtimes refuse lower ones for quantized tensors.
-_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "TRANSPOSE": 2}
+_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "BROADCAST_TO": 2}
 
 
 @dataclass(frozen=True)

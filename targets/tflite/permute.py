@@ -17,9 +17,9 @@ from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Op, Perm, Tensor
 
 UNARY = frozenset((
-    "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "LEAKY_RELU", "ELU", "LOGISTIC", "TANH", "HARD_SWISH", "GELU",
-    "ABS", "NEG", "EXP", "LOG", "SQRT", "RSQRT", "SQUARE", "SIN", "COS", "FLOOR", "CEIL", "ROUND", "SIGN",
-    "LOGICAL_NOT", "CAST", "QUANTIZE", "DEQUANTIZE",
+    "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "LEAKY_RELU", "ELU", "LOGISTIC", "TANH", "HARD_SWISH",
+    "GELU", "ABS", "NEG", "EXP", "LOG", "SQRT", "RSQRT", "SQUARE", "SIN", "COS", "FLOOR", "CEIL", "ROUND",
+    "SIGN", "LOGICAL_NOT", "CAST", "QUANTIZE", "DEQUANTIZE",
 ))  # fmt: skip
 BINARY = frozenset((
     "ADD", "SUB", "MUL", "DIV", "POW", "FLOOR_MOD", "FLOOR_DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE",

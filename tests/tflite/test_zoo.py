@@ -106,6 +106,6 @@ def test_each_cut_between_groups_gives_the_tensors_that_cross(
             assert (made[tensor].shape, made[tensor].dtype.name) == (wire.shape, wire.dtype)
             value = expected[tensor].transpose(wire.perm) if wire.perm else expected[tensor]
             difference = np.abs(made[tensor].astype("f8") - value.astype("f8"))
-            # Steps that round the other way at ties spread through later int8 layers (each layer alone is exact,
-            # as the test above shows): a wrong cut would be off by tens of steps on average, not by half a one.
-            assert difference.mean() <= (0.5 if scheme == "int8" else 1e-4 * np.abs(value).max())
+            # A value that rounds the other way at a tie spreads through later int8 layers (each alone is
+            # exact, see above), to steps of the 256; a wrong cut or layout would be off by tens on average.
+            assert difference.mean() <= (4 if scheme == "int8" else 1e-4 * np.abs(value).max())

@@ -164,11 +164,6 @@ def cast(call: Call) -> Tensor:
     return call.emit("CAST", [x], x.shape, dtype)
 
 
-def round_half_even(call: Call) -> Tensor:
-    """Round to the nearest even."""
-    return direct("ROUND", call)
-
-
 def reciprocal(call: Call) -> Tensor:
     """1 / x."""
     call.float_only()
@@ -177,6 +172,13 @@ def reciprocal(call: Call) -> Tensor:
 
 def identity(call: Call) -> Tensor:
     """The input itself."""
+    return call.input(0)
+
+
+def dropout(call: Call) -> Tensor:
+    """The input itself, outside training."""
+    training = call.known(2)
+    call.need(not call.has(2) or (training is not None and not training.any()), "training mode")
     return call.input(0)
 
 
@@ -253,13 +255,15 @@ def _of(kind: str, *types: np.dtype[np.generic]) -> Callable[[Call], Tensor]:
 
 
 LOWERINGS = {
-    "Relu": relu, "Clip": clip, "LeakyRelu": leaky_relu, "PRelu": prelu, "Elu": elu, "Selu": selu, "Celu": celu,
-    "Sigmoid": _of("LOGISTIC"), "Tanh": _of("TANH"), "HardSigmoid": hard_sigmoid, "HardSwish": _of("HARD_SWISH"),
-    "Swish": swish, "Softplus": softplus, "Softsign": softsign, "Mish": mish, "Shrink": shrink,
-    "ThresholdedRelu": thresholded_relu, "Gelu": gelu, "com.microsoft.Gelu": gelu, "com.microsoft.QuickGelu": swish,
-    "Abs": _of("ABS", FLOAT, INT32), "Neg": _of("NEG", FLOAT, INT32, INT64), "Exp": _of("EXP"), "Log": _of("LOG"),
-    "Sqrt": _of("SQRT"), "Sin": _of("SIN"), "Cos": _of("COS"), "Tan": tangent, "Floor": _of("FLOOR"),
-    "Ceil": _of("CEIL"), "Round": round_half_even, "Sign": _of("SIGN", FLOAT, INT32), "Reciprocal": reciprocal,
+    "Relu": relu, "Clip": clip, "LeakyRelu": leaky_relu, "PRelu": prelu,
+    "Elu": elu, "Selu": selu, "Celu": celu, "ThresholdedRelu": thresholded_relu, "Shrink": shrink,
+    "Sigmoid": _of("LOGISTIC"), "HardSigmoid": hard_sigmoid, "HardSwish": _of("HARD_SWISH"),
+    "Swish": swish, "com.microsoft.QuickGelu": swish, "Gelu": gelu, "com.microsoft.Gelu": gelu,
+    "Softplus": softplus, "Softsign": softsign, "Mish": mish,
+    "Tanh": _of("TANH"), "Sin": _of("SIN"), "Cos": _of("COS"), "Tan": tangent,
     "Sinh": functools.partial(hyperbolic, -1), "Cosh": functools.partial(hyperbolic, 1),
-    "Not": _of("LOGICAL_NOT", BOOL), "Cast": cast, "CastLike": cast, "Identity": identity, "Dropout": identity,
+    "Exp": _of("EXP"), "Log": _of("LOG"), "Sqrt": _of("SQRT"), "Reciprocal": reciprocal,
+    "Abs": _of("ABS", FLOAT, INT32), "Sign": _of("SIGN", FLOAT, INT32), "Neg": _of("NEG", FLOAT, INT32, INT64),
+    "Floor": _of("FLOOR"), "Ceil": _of("CEIL"), "Round": _of("ROUND"), "Not": _of("LOGICAL_NOT", BOOL),
+    "Cast": cast, "CastLike": cast, "Identity": identity, "Dropout": dropout,
 }  # fmt: skip

@@ -144,8 +144,8 @@ class Call:
     def emit_many(
         self, kind: str, inputs: Sequence[Tensor | None], shapes: Sequence[Sequence[int]], **options: Any
     ) -> tuple[Tensor, ...]:
-        """Make an operator with several outputs of the first input's type."""
-        first = next(t for t in inputs if t is not None)
+        """Make an operator with several outputs of the type of its first computed input."""
+        first = next(t for t in inputs if t is not None and not t.is_constant)
         return lir.emit(kind, inputs, shapes, [first.dtype] * len(shapes), self.sources, options)
 
     def transpose(self, tensor: Tensor, perm: Sequence[int]) -> Tensor:

@@ -89,7 +89,10 @@ def one_hot(call: Call) -> Tensor:
     if indices.dtype == INT64:
         indices = call.emit("CAST", [indices], indices.shape, INT32)
     size = lir.constant(np.array(depth, np.int32))
-    indices = call.emit("FLOOR_MOD", [indices, size], indices.shape)
+    below = call.binary("LESS", indices, lir.constant(np.array(0, np.int32)), BOOL)
+    indices = call.emit(
+        "SELECT_V2", [below, call.binary("ADD", indices, size), indices], indices.shape, INT32
+    )
     shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
     off, on = (lir.constant(v) for v in values)
     last = axis == indices.rank

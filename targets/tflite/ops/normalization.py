@@ -85,7 +85,8 @@ def lp_normalization(call: Call) -> Tensor:
         norm = total(call, "SUM", call.unary("ABS", x), [axis], True)
     else:
         norm = call.unary("SQRT", total(call, "SUM", call.unary("SQUARE", x), [axis], True))
-    return call.binary("DIV", x, norm)
+    # All zeros stay zeros, as in ONNX.
+    return call.binary("DIV", x, call.binary("MAXIMUM", norm, call.scalar(1e-30)))
 
 
 def mean_variance_normalization(call: Call) -> Tensor:

@@ -19,30 +19,25 @@ def resize(call: Call) -> Tensor:
     call.float_only()
     x, mode = call.input(0), call.attribute("mode", "nearest")
     shape, scales = _target(call, x)
-    coordinates = call.attribute(
-        "coordinate_transformation_mode", "half_pixel" if call.opset > 10 else "asymmetric"
-    )
+    old = call.kind == "Upsample" or call.opset == 10
+    coordinates = call.attribute("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
+    rounding = call.attribute("nearest_mode", "floor" if old else "round_prefer_floor")
+    call.need(not call.attribute("antialias", 0) or min(scales) >= 1, "antialias")
     call.need(coordinates != "tf_crop_and_resize", "coordinates of crop and resize")
     spatial = x.rank == 4 and shape[:2] == x.shape[:2]
     even = all(abs(s * n - m) < 1e-6 for s, n, m in zip(scales, x.shape, shape, strict=True))
     options: dict[str, Any] = {"alignCorners": coordinates == "align_corners"}
-    if (
-        spatial
-        and even
-        and mode == "linear"
-        and coordinates in _LINEAR
-        and not call.attribute("antialias", 0)
-    ):
-        # At one output element TFLite and ONNX disagree on where the corners are.
-        if coordinates == "half_pixel" or min(shape[2:]) > 1:
-            return _kernel(
-                call, "RESIZE_BILINEAR", x, shape, halfPixelCenters=coordinates == "half_pixel", **options
-            )
-    if spatial and _whole(call, x, shape, scales, coordinates):
+    linear = mode == "linear" and coordinates in _LINEAR
+    # At one output element TFLite and ONNX disagree on where the corners are.
+    apart = coordinates == "half_pixel" or min(shape[2:], default=0) > 1
+    if spatial and even and linear and apart:
+        options["halfPixelCenters"] = coordinates == "half_pixel"
+        return _kernel(call, "RESIZE_BILINEAR", x, shape, **options)
+    if spatial and mode == "nearest" and _whole(x, shape, scales, coordinates, rounding):
         return _kernel(call, "RESIZE_NEAREST_NEIGHBOR", x, shape, halfPixelCenters=False, alignCorners=False)
     for axis in range(x.rank):
         if shape[axis] != x.shape[axis] or scales[axis] != 1:
-            x = _along(call, x, axis, shape[axis], scales[axis], mode, coordinates)
+            x = _along(call, x, axis, shape[axis], scales[axis], coordinates, rounding)
     return x
 
 
@@ -68,14 +63,11 @@ def _target(call: Call, x: Tensor) -> tuple[tuple[int, ...], Scales]:
     return tuple(int(np.floor(n * s)) for n, s in zip(x.shape, scales, strict=True)), scales
 
 
-def _whole(call: Call, x: Tensor, shape: tuple[int, ...], scales: Scales, coordinates: str) -> bool:
-    """Whether nearest neighbours repeat each element equally often, on which all conventions agree."""
-    if call.attribute("mode", "nearest") != "nearest":
-        return False
-    rounding = call.attribute("nearest_mode", "round_prefer_floor")
+def _whole(x: Tensor, shape: tuple[int, ...], scales: Scales, coordinates: str, rounding: str) -> bool:
+    """Whether TFLite's nearest neighbours are the wanted ones."""
     for n, m, s in zip(x.shape, shape, scales, strict=True):
-        wanted = np.floor(np.arange(m) * (n / m)).astype(int)
-        if not np.array_equal(wanted, _nearest(n, m, s, coordinates, rounding)):
+        own = np.floor(np.arange(m) * (n / m)).astype(int)
+        if not np.array_equal(own, _nearest(n, m, s, coordinates, rounding)):
             return False
     return True
 
@@ -87,10 +79,12 @@ def _kernel(call: Call, kind: str, x: Tensor, shape: tuple[int, ...], **options:
     return call.transpose(out, (0, 3, 1, 2))
 
 
-def _along(call: Call, x: Tensor, axis: int, size: int, scale: float, mode: str, coordinates: str) -> Tensor:
+def _along(
+    call: Call, x: Tensor, axis: int, size: int, scale: float, coordinates: str, rounding: str
+) -> Tensor:
     """Resize one dimension: by picking elements, or as a product with the interpolation matrix."""
+    mode = call.attribute("mode", "nearest")
     if mode == "nearest":
-        rounding = call.attribute("nearest_mode", "round_prefer_floor")
         index = lir.integers(_nearest(x.shape[axis], size, scale, coordinates, rounding).tolist())
         shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
         return call.emit("GATHER", [x, index], shape, axis=axis, batchDims=0)
@@ -105,7 +99,8 @@ def _positions(n: int, m: int, scale: float, coordinates: str) -> Array:
     """Where every output element lies in the input."""
     out = np.arange(m)
     if coordinates == "align_corners":
-        return np.asarray(out * ((n - 1) / (m - 1) if m > 1 else 0.0))
+        length = n * scale
+        return np.asarray(out * ((n - 1) / (length - 1) if length != 1 else 0.0))
     if coordinates == "asymmetric":
         return np.asarray(out / scale)
     if coordinates == "pytorch_half_pixel" and m <= 1:
@@ -128,14 +123,13 @@ def _nearest(n: int, m: int, scale: float, coordinates: str, rounding: str) -> A
 def _matrix(call: Call, n: int, m: int, scale: float, mode: str, coordinates: str) -> Array:
     """[m, n]: how much every input element counts in every output element."""
     coefficient = float(call.attribute("cubic_coeff_a", -0.75))
-    stretch = min(scale, 1.0) if call.attribute("antialias", 0) else 1.0
-    reach = (2 if mode == "cubic" else 1) / stretch
+    reach = 2 if mode == "cubic" else 1
     matrix = np.zeros((m, n))
     for row, at in enumerate(_positions(n, m, scale, coordinates)):
-        near = np.arange(int(np.floor(at - reach)), int(np.ceil(at + reach)) + 1)
-        distance = np.abs(near - at) * stretch
+        near = np.arange(int(np.floor(at)) - reach + 1, int(np.floor(at)) + reach + 1)
+        distance = np.abs(near - at)
         weight = _cubic(distance, coefficient) if mode == "cubic" else np.maximum(1 - distance, 0)
-        if call.attribute("exclude_outside", 0) or stretch < 1:
+        if call.attribute("exclude_outside", 0):
             weight = np.where((near >= 0) & (near < n), weight, 0)
         np.add.at(matrix[row], near.clip(0, n - 1), weight / weight.sum())
     return matrix.astype(np.float32)
@@ -165,7 +159,8 @@ def depth_to_space(call: Call) -> Tensor:
 
 
 def space_to_depth(call: Call) -> Tensor:
-    """Blocks of pixels to channels."""
+    """Blocks of pixels to channels; TFLite's kernel has the order of ``DCR``."""
+    call.need(call.attribute("mode", "DCR") == "DCR", "mode CRD")
     x, block = call.input(0), int(call.attribute("blocksize"))
     n, c, h, w = x.shape
     image = call.transpose(x, (0, 2, 3, 1))
