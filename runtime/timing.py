@@ -42,7 +42,7 @@ def profile(path: Path, *, runs: int = 30, threads: int = 1) -> list[EdgeTime]:
         return []
     artifact.verify(described, path.parent, [described.edge_model])
     model = EdgeModel(path.parent / described.edge_model, threads=threads)
-    inputs = _random_inputs(described)
+    inputs = random_inputs(described)
     return [_time(model, cut, inputs, runs) for cut in described.cuts if cut.signature is not None]
 
 
@@ -59,7 +59,8 @@ def _time(model: EdgeModel, cut: CutRecord, inputs: dict[str, np.ndarray], runs:
     return EdgeTime(cut.name, runs, min(seconds), statistics.median(seconds))
 
 
-def _random_inputs(described: Manifest) -> dict[str, np.ndarray]:
+def random_inputs(described: Manifest) -> dict[str, np.ndarray]:
+    """Inputs of the manifest's shapes and types, always the same."""
     random = np.random.default_rng(0)
     made = {}
     for tensor in described.inputs:
