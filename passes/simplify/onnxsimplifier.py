@@ -13,6 +13,15 @@ from edgecut.ir.annotations import Origin
 from edgecut.ir.program import EXTERNAL_DATA_THRESHOLD, Program
 from edgecut.passes.simplify import rewriting
 
+# Left to our own rewrites, or to the back ends: these give a tensor's name to another tensor, or put
+# reshapes and tensors without a name of the user's into the graph.
+_SKIPPED = [
+    "fuse_bn_into_conv",
+    "fuse_matmul_add_bias_into_gemm",
+    "fuse_matmul_add_bias_into_gemm_batched",
+    "fuse_qkv",
+]
+
 
 class SimplifierError(Exception):
     """onnxsim did not do its work; the message is its own."""
@@ -22,6 +31,7 @@ class SimplifierError(Exception):
 class _Old:
     """A node as it was before."""
 
+    index: int
     origin: tuple[str, ...]
     reads: tuple[str, ...]
     constant: bool
@@ -38,8 +48,7 @@ def run(program: Program) -> Program:
     with _without_torch():
         import onnxsim
     try:
-        # BatchNormalization is left to our own rewrite, which keeps the names of tensors true.
-        simplified, _ = onnxsim.simplify(program.proto(), skip_fuse_bn=True)
+        simplified, _ = onnxsim.simplify(program.proto(), skipped_optimizers=_SKIPPED)
         model = oir.from_proto(simplified)
     except Exception as error:  # it is C++ underneath, and raises what it likes
         raise SimplifierError(str(error).strip().split("\n")[0]) from error
@@ -73,44 +82,59 @@ def _restore(old: Program, new: Program) -> None:
         if name in values:
             annotations.copy(values[name], value)
     nodes = {node.name: node for node in old.nodes}
-    makers = _makers(old)
     taken = {node.name for node in new.nodes}
-    for node in new.nodes:
+    for node, names in _origins(old, new).items():
         same = nodes.get(node.name)
         if same is not None:
             annotations.copy(same, node)
             annotations.drop(node, Origin)
-        names = _origin(node, makers)
-        if same is None and names and names[-1] not in taken:
+        elif names and names[-1] not in taken:
             node.name = names[-1]
             taken.add(node.name)
         if names and names != (node.name,):
             annotations.put(node, Origin(names))
 
 
+def _origins(old: Program, new: Program) -> dict[oir.Node, tuple[str, ...]]:
+    """For each new node the imported nodes that it stands for, found through the tensors that both know."""
+    makers = _makers(old)
+    kept = set(new.values())
+    found: dict[oir.Node, tuple[str, ...]] = {}
+    for node in reversed(list(new.nodes)):
+        known = [v.name or "" for v in node.outputs if v.name in makers]
+        if known:
+            found[node] = _between(known, makers, kept)
+            continue
+        # Its tensors are onnxsim's own: it is one of several that stand for the same as their reader.
+        readers = dict.fromkeys(use.node for v in node.outputs for use in v.uses())
+        found[node] = tuple(dict.fromkeys(name for item in readers for name in found.get(item, ())))
+    return found
+
+
 def _makers(program: Program) -> dict[str, _Old]:
     """By tensor, the node that made it."""
     free = extract.duplicable_nodes(program)
     found = {}
-    for node in program.nodes:
+    for index, node in enumerate(program.nodes):
         reads = tuple(v.name or "" for v in node.inputs if v is not None)
-        item = _Old(rewriting.origin(node), reads, node in free and node.op_type != "DequantizeLinear")
+        constant = node in free and node.op_type != "DequantizeLinear"
+        item = _Old(index, rewriting.origin(node), reads, constant)
         found.update({v.name or "": item for v in node.outputs})
     return found
 
 
-def _origin(node: oir.Node, makers: dict[str, _Old]) -> tuple[str, ...]:
-    """Origins of the old nodes between the inputs and the outputs of a new one, constants left out."""
-    ends = {v.name for v in node.inputs if v is not None}
-    stack = [v.name or "" for v in node.outputs]
+def _between(outputs: list[str], makers: dict[str, _Old], kept: set[str]) -> tuple[str, ...]:
+    """Origins of the old nodes that made these tensors from others that are kept; constants left out."""
+    stack = list(outputs)
     seen: set[str] = set()
-    found: list[_Old] = []
+    found: dict[_Old, None] = {}
     while stack:
         name = stack.pop()
         maker = makers.get(name)
-        if name in seen or name in ends or maker is None or maker.constant:
+        if maker is None or maker.constant or name in seen or (name in kept and name not in outputs):
             continue
         seen.add(name)
-        found.append(maker)
+        found[maker] = None
         stack.extend(maker.reads)
-    return tuple(dict.fromkeys(name for item in reversed(found) for name in item.origin))
+    ordered = sorted(found, key=lambda item: item.index)
+    return tuple(dict.fromkeys(name for item in ordered for name in item.origin))

@@ -8,7 +8,7 @@ from edgecut.frontends import normalize
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes.base import Context, Pass
-from edgecut.passes.simplify import batchnorm, identity, onnxsimplifier
+from edgecut.passes.simplify import batchnorm, gemm, identity, onnxsimplifier
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Simplify(Pass):
         before = sum(1 for _ in program.nodes)
         result = self._onnxsim(program, context)
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(result.model)
+        gemm.fuse(result)
         folded = batchnorm.fold(result)
         identity.remove(result)
         RemoveUnusedNodesPass()(result.model)
