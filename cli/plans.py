@@ -1,38 +1,140 @@
-"""Plans and lists of cuts for people, on stdout."""
+"""Plans, and what may be asked about them, on stdout."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgecut.ir.annotations import Baseline, CutFigures, Plan
+    from edgecut.ir.annotations import Baseline, CutFigures
+    from edgecut.ir.program import Program
 
 
-def show(plan: Plan) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What the user wants to see."""
+
+    item: Any
+    """The partition pass with the user's options."""
+    as_json: bool
+    svg: Path | None
+    """Where to draw it, too."""
+    objectives: tuple[str, ...]
+    """Of the Pareto front."""
+
+
+def plan(program: Program, *, as_json: bool) -> None:
     """Print the cuts of a plan, the chosen one first, and beneath them what not splitting would take."""
-    from edgecut.cli.tables import console
+    from edgecut.ir import annotations
+    from edgecut.ir.annotations import Plan
     from edgecut.ir.printer import seconds
 
-    out = console()
-    rates = f"{plan.up_mbps:g}/{plan.down_mbps:g} Mbit/s"
-    out.print(f"{plan.objective} on {plan.network}: {rates}, round trip {seconds(plan.rtt_s)}")
+    made = annotations.require(program.model, Plan, "run the partition pass")
+    if as_json:
+        _json(made)
+        return
+    rates = f"{made.up_mbps:g}/{made.down_mbps:g} Mbit/s"
+    _print(f"{made.objective} on {made.network}: {rates}, round trip {seconds(made.rtt_s)}")
     table = _table("", "cut", "latency", "edge", "cloud", "upload", "best between")
-    for i, figures in enumerate(plan.cuts):
+    for i, figures in enumerate(made.cuts):
         table.add_row("=>" if i == 0 else "", figures.cut.name, *_times(figures), _range(figures))
-    table.add_section()
-    for base in plan.baselines:
-        table.add_row("", f"[dim]{base.name}[/]", *_baseline(base), base.reason)
-    out.print(table)
+    table.add_row("", "[dim]without splitting[/]")
+    for base in made.baselines:
+        table.add_row("", base.name, *_baseline(base), base.reason)
+    _print(table)
 
 
-def listing(cuts: list[CutFigures]) -> None:
-    """Print all cuts with what they are predicted to take."""
-    from edgecut.cli.tables import console
+def list_cuts(program: Program, asked: Asked) -> None:
+    """Print all legal cuts with what they are predicted to take."""
+    from edgecut.cli import session
+    from edgecut.passes.partition import listing
 
+    cuts, complete = listing.figures(program, asked.item)
+    if not complete:
+        session.warn(f"more than {listing.LIMIT} cuts: only those where one tensor crosses are listed")
+    if asked.as_json:
+        _json(cuts)
+        return
     table = _table("cut", "latency", "edge", "cloud", "upload")
     for figures in cuts:
         table.add_row(figures.cut.name, *_times(figures))
-    console().print(table)
+    _print(table)
+
+
+def explain(program: Program, asked: Asked) -> None:
+    """Print why the best cut is the best, what comes next, and what would move it."""
+    from edgecut.passes.partition import explain_text, planning
+    from edgecut.passes.partition.explain import explain as find
+
+    request = asked.item.request(program)
+    found = find(planning.pose(program, request), request)
+    if asked.as_json:
+        _json(found)
+    else:
+        print(explain_text.text(found))
+
+
+def sweep(program: Program, asked: Asked) -> None:
+    """Draw the optimum over bandwidth and round trip."""
+    from edgecut.passes.partition import planning, sweep_svg, sweep_text
+    from edgecut.passes.partition.sweep import sweep as find
+
+    request = asked.item.request(program)
+    drawn = find(planning.pose(program, request), request)
+    _draw(asked.svg, sweep_svg.svg(drawn))
+    if asked.as_json:
+        _json(drawn)
+    else:
+        print(sweep_text.text(drawn))
+
+
+def pareto(program: Program, asked: Asked) -> None:
+    """Print the Pareto front."""
+    from edgecut.passes.partition import pareto_svg, planning
+    from edgecut.passes.partition.mixed import shown
+    from edgecut.passes.partition.pareto import front
+
+    request = asked.item.request(program)
+    found = front(planning.pose(program, request), request, asked.objectives)
+    _draw(asked.svg, pareto_svg.svg(found))
+    if asked.as_json:
+        _json(found)
+        return
+    table = _table("cut", *found.objectives)
+    for point in found.points:
+        prices = [shown(p, unit) for p, unit in zip(point.prices, found.units, strict=True)]
+        table.add_row(point.cut.name, *prices)
+    _print(table)
+
+
+LOOKS: dict[str, Callable[[Program, Asked], None]] = {
+    "list-cuts": list_cuts,
+    "explain": explain,
+    "sweep": sweep,
+    "pareto": pareto,
+}
+"""What may be asked instead of a plan, by the name of its option."""
+
+
+def _json(value: Any) -> None:
+    from edgecut.ir import typed
+
+    print(typed.dumps(value, indent=2))
+
+
+def _draw(path: Path | None, svg: str) -> None:
+    from edgecut.ir import files
+
+    if path is not None:
+        files.write(path, svg.encode())
+
+
+def _print(what: Any) -> None:
+    from edgecut.cli.tables import console
+
+    console().print(what)
 
 
 def _table(*columns: str) -> Any:

@@ -2,31 +2,32 @@
 
 from edgecut.ir.annotations import CutFigures
 from edgecut.ir.program import Program
-from edgecut.passes.partition import cuts, reader
+from edgecut.passes.partition import cuts, planning
 from edgecut.passes.partition.enumerate import LIMIT, placements
-from edgecut.passes.partition.objective import Situation, latency
-from edgecut.targets.spec import load_network
+from edgecut.passes.partition.objective import latency
+from edgecut.passes.partition.partition import Partition
 
 
-def figures(program: Program, network: str, limit: int = LIMIT) -> tuple[list[CutFigures], bool]:
-    """Every legal cut with its figures, from cloud-only to edge-only, and whether these are all.
+def figures(program: Program, wanted: Partition, limit: int = LIMIT) -> tuple[list[CutFigures], bool]:
+    """Every legal cut within the budgets, from cloud-only to edge-only, and whether these are all.
 
     Args:
         program: A profiled program.
-        network: A name, or a .toml file.
+        wanted: Its options give the network, budgets and privacy.
         limit: If there are more cuts, only those where one tensor crosses are given.
 
     Raises:
         ModelError: The program has no costs.
         ConstraintError: No cut is legal.
-        UsageError: There is no such network.
+        UsageError: An option names something unknown.
     """
-    at = Situation(load_network(network))
-    problem, members = reader.read(program), reader.group_members(program)
-    found, complete = placements(problem, limit)
-    rates = latency(at).at(at.delay)
-    named = [(cuts.to_cut(program, problem, members, cloud), cloud) for cloud in found]
-    return [cuts.figures(problem, cut, cloud, rates) for cut, cloud in named], complete
+    wanted.check_before(program)
+    request = wanted.request(program)
+    posed = planning.pose(program, request)
+    found, complete = placements(posed.problem, limit)
+    kept = [cloud for cloud in found if all(b.holds(posed.problem, cloud) for b in request.budgets)]
+    rates = latency(request.situation).at(request.situation.delay)
+    return [cuts.figures(posed.problem, posed.cut(cloud), cloud, rates) for cloud in kept], complete
 
 
 __all__ = ["LIMIT", "figures"]
