@@ -70,6 +70,8 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
         # What prune and quantize changed has other costs; what they left alone is not measured again.
         chain.append(make("profile", **targets))
     cut = {"network": options.network, "objective": options.objective, "cut": options.cut}
+    # The profile keeps the name of a target, by which a user's own file is not found again.
+    cut |= {side: target for side, target in targets.items() if target.endswith(".toml")}
     return [*chain, make("partition", **cut), *emit()]
 
 

@@ -11,6 +11,7 @@ from edgecut.ir.annotations import (
     Artifacts,
     CutFigures,
     Plan,
+    Privacy,
     Profile,
     Quantization,
     Reference,
@@ -114,11 +115,12 @@ def _cut(program: Program, k: int, figures: CutFigures, paths: list[str]) -> Cut
 
 def _sent(program: Program, name: str) -> Sent:
     value = program.value(name)
-    wire = annotations.get(value, Wire)
+    wire, privacy = annotations.get(value, Wire), annotations.get(value, Privacy)
+    labels = privacy.labels if privacy else ()
     if wire:
-        return Sent(name, wire.dtype, wire.shape, wire.perm)
+        return Sent(name, wire.dtype, wire.shape, wire.perm, labels)
     tensor = _tensor(next(s for s in program.inputs if s.name == name))
-    return Sent(name, tensor.dtype, tensor.shape)
+    return Sent(name, tensor.dtype, tensor.shape, labels=labels)
 
 
 def _tensor(spec: TensorSpec) -> Tensor:
