@@ -43,16 +43,17 @@ def normalize(proto: onnx.ModelProto, wanted: shapes.Shapes, where: str) -> Prog
     if opset < OPSET:
         model = _convert(model, opset, where)
     changed = shapes.fix(model.graph, wanted, where)
-    program = Program(infer_shapes(model, where, {} if changed else _static_shapes(model)))
+    infer_shapes(model, where, {} if changed else _static_shapes(model))
+    program = Program(model)
     program.name_nodes()
     return program
 
 
-def infer_shapes(model: oir.Model, where: str, known: Mapping[str, oir.Shape] | None = None) -> oir.Model:
-    """The model, checked, with all shapes that follow from those of its inputs.
+def infer_shapes(model: oir.Model, where: str, known: Mapping[str, oir.Shape] | None = None) -> None:
+    """Check a model, and set all shapes that follow from those of its inputs.
 
     Args:
-        model: What to look at; its own shapes between inputs and outputs are forgotten.
+        model: Changed in place; its own shapes between inputs and outputs are forgotten.
         where: The file or graph, for errors.
         known: Shapes of tensors to use where nothing follows.
 
@@ -67,17 +68,27 @@ def infer_shapes(model: oir.Model, where: str, known: Mapping[str, oir.Shape] | 
             inferred = onnx.shape_inference.infer_shapes(
                 proto, check_type=True, strict_mode=True, data_prop=True
             )
-        result = _attach(inferred, model)
-        for name, value in Program(result).values().items():
-            if known and name in known and static_shape(value) is None:
-                value.shape = known[name]
-        with _detached(result) as proto:
-            onnx.checker.check_model(proto)
+        found = {v.name: v for v in (*inferred.graph.value_info, *inferred.graph.output)}
+        for value in (v for node in model.graph for v in node.outputs):
+            _set_type(value, found.get(value.name or ""), known or {})
+        for output in inferred.graph.output:
+            if not output.type.tensor_type.HasField("shape"):
+                raise ModelError(f"the shape of output {output.name!r} cannot be inferred", where=where)
+        onnx.checker.check_model(inferred)
+    except ModelError:
+        raise
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(f"is no valid ONNX model: {_line(error)}", where=where) from error
     except Exception as error:  # protobuf and onnx_ir
         raise ModelError(f"its shapes cannot be inferred: {_line(error)}", where=where) from error
-    return result
+
+
+def _set_type(value: oir.Value, found: onnx.ValueInfoProto | None, known: Mapping[str, oir.Shape]) -> None:
+    if found is not None and found.type.HasField("tensor_type"):
+        value.type = oir.serde.deserialize_type_proto_for_type(found.type)
+        value.shape = oir.serde.deserialize_type_proto_for_shape(found.type)
+    if static_shape(value) is None:
+        value.shape = known.get(value.name or "", value.shape)
 
 
 def _opset(proto: onnx.ModelProto, where: str) -> int:
@@ -166,16 +177,23 @@ def _static_shapes(model: oir.Model) -> dict[str, oir.Shape]:
 
 @contextlib.contextmanager
 def _detached(model: oir.Model) -> Iterator[onnx.ModelProto]:
-    """The model as a small message: its larger weights are inputs."""
-    copy = model.clone()
-    graph = copy.graph
-    for name, value in list(graph.initializers.items()):
-        if value.const_value is None or value.const_value.size <= _SMALL:
-            continue
+    """The model as a small message: its larger weights are inputs. It is whole again after the block."""
+    graph = model.graph
+    tensors = {value: value.const_value for value in graph.initializers.values()}
+    large = [v for v, tensor in tensors.items() if tensor is not None and tensor.size > _SMALL]
+    for value in large:
         value.const_value = None
-        del graph.initializers[name]
+        graph.initializers.pop(value.name or "")
         graph.inputs.append(value)
-    yield oir.to_proto(copy)
+    try:
+        yield oir.to_proto(model)
+    finally:
+        for value in large:
+            graph.inputs.remove(value)
+        graph.initializers.clear()
+        for value, tensor in tensors.items():
+            value.const_value = tensor
+            graph.initializers[value.name or ""] = value
 
 
 def _attach(proto: onnx.ModelProto, original: oir.Model) -> oir.Model:

@@ -23,14 +23,14 @@ class _Affine:
 
 def fold(program: Program) -> int:
     """Remove every BatchNormalization with constant parameters; gives how many there were."""
-    count = 0
+    names, count = rewriting.Names(program), 0
     for node in list(program.nodes):
         affine = _affine(node) if node.op_type == "BatchNormalization" else None
         if affine is None:
             continue
         before = node.inputs[0].producer() if node.inputs[0] else None
-        if before is None or not _fold_into(program, before, node, affine):
-            _replace(program, node, affine)
+        if before is None or not _fold_into(program, names, before, node, affine):
+            _replace(program, names, node, affine)
         count += 1
     return count
 
@@ -51,7 +51,9 @@ def _affine(node: oir.Node) -> _Affine | None:
     return _Affine(factor, beta - mean * factor)
 
 
-def _fold_into(program: Program, before: oir.Node, node: oir.Node, affine: _Affine) -> bool:
+def _fold_into(
+    program: Program, names: rewriting.Names, before: oir.Node, node: oir.Node, affine: _Affine
+) -> bool:
     """Scale the weights of the node before; False where it has none that may be changed."""
     weight_axis = _OUTPUT_AXIS.get(before.op_type)
     output = before.outputs[0]
@@ -72,8 +74,8 @@ def _fold_into(program: Program, before: oir.Node, node: oir.Node, affine: _Affi
     shifted = np.broadcast_to(old.reshape(-1), affine.factor.shape) * affine.factor + affine.offset
     inputs = [
         before.inputs[0],
-        rewriting.initializer(program, f"{before.name}_weight", scaled.astype(weight.dtype)),
-        rewriting.initializer(program, f"{before.name}_bias", shifted.astype(weight.dtype)),
+        names.initializer(f"{before.name}_weight", scaled.astype(weight.dtype)),
+        names.initializer(f"{before.name}_bias", shifted.astype(weight.dtype)),
     ]
     merged = oir.Node(before.domain, before.op_type, inputs, before.attributes.values(), name=before.name)
     rewriting.replace(program, [before, node], merged, node.outputs[0])
@@ -98,15 +100,15 @@ def _scale(before: oir.Node, weight: Array, factor: Array) -> Array | None:
     return scaled.reshape(weight.shape)
 
 
-def _replace(program: Program, node: oir.Node, affine: _Affine) -> None:
+def _replace(program: Program, names: rewriting.Names, node: oir.Node, affine: _Affine) -> None:
     """Where nothing before can take it: one Mul and one Add, which both sides run as one kernel each."""
     value, output = node.inputs[0], node.outputs[0]
     rank = len(value.shape) if value is not None and value.shape is not None else 2
     dtype = value.dtype.numpy() if value is not None and value.dtype is not None else np.dtype(np.float32)
     dims = (-1, *[1] * (rank - 2))
-    factor = rewriting.initializer(program, f"{node.name}_factor", affine.factor.reshape(dims).astype(dtype))
-    offset = rewriting.initializer(program, f"{node.name}_offset", affine.offset.reshape(dims).astype(dtype))
-    scaled = oir.Node("", "Mul", [value, factor], name=rewriting.free_name(program, f"{node.name}_mul"))
+    factor = names.initializer(f"{node.name}_factor", affine.factor.reshape(dims).astype(dtype))
+    offset = names.initializer(f"{node.name}_offset", affine.offset.reshape(dims).astype(dtype))
+    scaled = oir.Node("", "Mul", [value, factor], name=names.free(f"{node.name}_mul"))
     scaled.outputs[0].name = scaled.name
     scaled.outputs[0].shape, scaled.outputs[0].type = output.shape, output.type
     rewriting.note_origin(scaled, [node])

@@ -11,10 +11,11 @@ def fuse(program: Program) -> int:
 
     Gemm has no more dimensions than two, and the reshapes around it would cost what the fusion gains.
     """
-    return sum(_fuse(program, node) for node in list(program.nodes) if node.op_type == "Add")
+    names = rewriting.Names(program)
+    return sum(_fuse(program, names, node) for node in list(program.nodes) if node.op_type == "Add")
 
 
-def _fuse(program: Program, add: oir.Node) -> bool:
+def _fuse(program: Program, names: rewriting.Names, add: oir.Node) -> bool:
     for product, bias in (add.inputs, reversed(add.inputs)):
         matmul = product.producer() if product is not None else None
         if matmul is None or product is None or matmul.op_type != "MatMul" or matmul.domain:
@@ -29,7 +30,7 @@ def _fuse(program: Program, add: oir.Node) -> bool:
             continue
         if static_shape(add.outputs[0]) != shape or not rewriting.is_float(product):
             continue
-        flat = rewriting.initializer(program, f"{matmul.name}_bias", added.reshape(-1))
+        flat = names.initializer(f"{matmul.name}_bias", added.reshape(-1))
         gemm = oir.Node("", "Gemm", [*matmul.inputs, flat], name=matmul.name)
         rewriting.replace(program, [matmul, add], gemm, add.outputs[0])
         return True

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program, static_shape
+from edgecut.passes.simplify import rewriting
 
 CHANNELS = (1, 3, 4)
 
@@ -61,8 +62,8 @@ def rewrite(program: Program, value: oir.Value, normalization: Normalization) ->
     channels_first = _channels_first(name, shape, count)
     nhwc = (shape[0], *shape[2:], shape[1]) if channels_first else shape
     pixels = oir.Value(name=name, shape=oir.Shape(nhwc), type=oir.TensorType(oir.DataType.UINT8))
-    value.name = _free(program, f"{name}_normalized")
     chain = _Chain(program, name, dtype)
+    value.name = chain.names.free(f"{name}_normalized")
     current = chain.add("Cast", [pixels], nhwc, {"to": int(dtype)})
     factor, offset = _affine(normalization, nhwc[3])
     if np.any(factor != 1):
@@ -98,20 +99,12 @@ def _affine(normalization: Normalization, channels: int) -> tuple[NDArray[np.flo
     return factor, -mean * factor
 
 
-def _free(program: Program, wanted: str) -> str:
-    """A name that no tensor and no node has."""
-    taken = {*program.values(), *(node.name for node in program.nodes)}
-    name, count = wanted, 1
-    while name in taken:
-        name, count = f"{wanted}_{count}", count + 1
-    return name
-
-
 class _Chain:
     """Nodes one after the other, at the front of the graph."""
 
     def __init__(self, program: Program, name: str, dtype: oir.DataType) -> None:
         self.program, self.name, self.dtype = program, name, dtype
+        self.names = rewriting.Names(program)
         self.first = next(program.nodes, None)
 
     def add(
@@ -121,7 +114,7 @@ class _Chain:
         shape: tuple[int, ...],
         attributes: dict[str, int | list[int]] | None = None,
     ) -> oir.Value:
-        name = _free(self.program, f"{self.name}_{op.lower()}")
+        name = self.names.free(f"{self.name}_{op.lower()}")
         made = oir.node(op, inputs, attributes or {}, name=name)
         output = made.outputs[0]
         output.name, output.shape, output.type = name, oir.Shape(shape), oir.TensorType(self.dtype)
@@ -132,10 +125,5 @@ class _Chain:
         return output
 
     def constant(self, what: str, values: NDArray[np.float64]) -> oir.Value:
-        one = (values[:1] if np.all(values == values[0]) else values).astype(self.dtype.numpy())
-        name = _free(self.program, f"{self.name}_{what}")
-        tensor = oir.tensor(one, name=name)
-        kind = oir.TensorType(self.dtype)
-        found = oir.Value(name=name, shape=oir.Shape(one.shape), type=kind, const_value=tensor)
-        self.program.graph.initializers[name] = found
-        return found
+        one = values[:1] if np.all(values == values[0]) else values
+        return self.names.initializer(f"{self.name}_{what}", one.astype(self.dtype.numpy()))

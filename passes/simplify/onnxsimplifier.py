@@ -76,7 +76,8 @@ def _without_torch() -> Iterator[None]:
 
 def _restore(old: Program, new: Program) -> None:
     """Copy annotations by name; a node that stands for others gets their names as its origin."""
-    annotations.copy(old.model, new.model)
+    new.model.metadata_props.clear()  # onnxsim leaves a diary of its own there
+    new.model.metadata_props.update(old.model.metadata_props)
     values = old.values()
     for name, value in new.values().items():
         if name in values:

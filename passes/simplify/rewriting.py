@@ -31,24 +31,29 @@ def is_float(value: oir.Value | None) -> bool:
     return known and value is not None and value.dtype is not None and value.dtype.is_floating_point()
 
 
-def free_name(program: Program, wanted: str) -> str:
-    """This name, or with a number behind it, such that no tensor and no node has it."""
-    taken = {*program.values(), *(node.name for node in program.nodes)}
-    name, count = wanted, 1
-    while name in taken:
-        name, count = f"{wanted}_{count}", count + 1
-    return name
+class Names:
+    """The names of tensors and nodes of a program, of which new ones have to differ."""
 
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._taken = {*program.values(), *(node.name for node in program.nodes)}
 
-def initializer(program: Program, wanted: str, array: NDArray[Any]) -> oir.Value:
-    """A new initializer, under the wanted name if it is free."""
-    name = free_name(program, wanted)
-    tensor = oir.tensor(array, name=name)
-    value = oir.Value(
-        name=name, shape=oir.Shape(array.shape), type=oir.TensorType(tensor.dtype), const_value=tensor
-    )
-    program.graph.initializers[name] = value
-    return value
+    def free(self, wanted: str) -> str:
+        """This name, or with a number behind it; it is taken from now on."""
+        name, count = wanted, 1
+        while name in self._taken:
+            name, count = f"{wanted}_{count}", count + 1
+        self._taken.add(name)
+        return name
+
+    def initializer(self, wanted: str, array: NDArray[Any]) -> oir.Value:
+        """A new initializer, under the wanted name if it is free."""
+        name = self.free(wanted)
+        tensor = oir.tensor(array, name=name)
+        kind = oir.TensorType(tensor.dtype)
+        value = oir.Value(name=name, shape=oir.Shape(array.shape), type=kind, const_value=tensor)
+        self._program.graph.initializers[name] = value
+        return value
 
 
 def replace(program: Program, old: Sequence[oir.Node], new: oir.Node, output: oir.Value) -> None:

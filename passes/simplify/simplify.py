@@ -27,7 +27,7 @@ class Simplify(Pass):
         folded = batchnorm.fold(result)
         identity.remove(result)
         RemoveUnusedNodesPass()(result.model)
-        result = Program(normalize.infer_shapes(result.model, result.graph.name or "the model"))
+        normalize.infer_shapes(result.model, result.graph.name or "the model")
         after = sum(1 for _ in result.nodes)
         context.metrics.update(nodes_before=before, nodes_after=after, batchnorm_folded=folded)
         return result
