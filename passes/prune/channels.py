@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from edgecut.frontends import data
 from edgecut.frontends.data import Dataset
 from edgecut.ir import work
@@ -14,7 +12,7 @@ from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes import numerics, stale
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.prune import importance, refit, rules, shrink
+from edgecut.passes.prune import choose, reconstruction, refit, rules, shrink
 from edgecut.passes.prune.dims import Axis, Channel, ChannelGroup
 
 
@@ -32,6 +30,9 @@ class Prune(Pass):
     numeric: ClassVar[bool] = True
 
     ratio: float = option(0.0, help="share of the channels of each group to remove, 0 to below 1")
+    macs: float = option(
+        0.0, help="share of multiply-accumulates to save, where it costs least, 0 to below 1"
+    )
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
     importance: Literal["auto", "l1", "l2", "effect"] = option(
         "auto", help="what channels are judged by; auto: effect where there is calibration data, else l2"
@@ -41,8 +42,13 @@ class Prune(Pass):
 
     def check_before(self, program: Program) -> None:
         """Refuse options that make no sense, and a program that is quantized already."""
-        if not 0 <= self.ratio < 1:
-            raise UsageError(f"is {self.ratio}", where="prune{ratio}", hint="0 up to, but not, 1")
+        for name in ("ratio", "macs"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(
+                    f"is {getattr(self, name)}", where=f"prune{{{name}}}", hint="0 up to, but not, 1"
+                )
+        if self.ratio and self.macs:
+            raise UsageError("takes either ratio or macs", where="prune")
         for name in ("multiple", "samples"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -51,23 +57,19 @@ class Prune(Pass):
             raise UsageError(
                 "needs calibration data", where="prune{importance=effect}", hint="--calibration DATA"
             )
-        if self.ratio and any(n.op_type == "QuantizeLinear" for n in program.nodes):
+        if (self.ratio or self.macs) and any(n.op_type == "QuantizeLinear" for n in program.nodes):
             raise ModelError("is quantized already", where=program.graph.name, hint="prune before quantize")
 
     def run(self, program: Program, context: Context) -> Program:
         """Find the groups, remove the least important channels, and refit."""
-        if self.ratio == 0:
+        if not self.ratio and not self.macs:
             return program
         groups = rules.analyse(program).groups()
         dataset = self._load(program)
         removed = self._choose(program, groups, dataset)
         if not removed:
-            what = (
-                f"no group has a channel to spare at ratio {self.ratio:g}"
-                if groups
-                else "has no removable channel"
-            )
-            raise ModelError(what, where=program.graph.name, hint="raise the ratio, or leave prune out")
+            what = "no group has a channel to spare" if groups else "has no removable channel"
+            raise ModelError(what, where=program.graph.name, hint="a larger ratio, or no prune")
         before, expected = program.copy(), numerics.reference(program)
         figures = {"groups": len(groups), "channels_removed": len(removed), **_figures(before, "_before")}
         kept = _kept(removed)
@@ -94,22 +96,14 @@ class Prune(Pass):
     def _choose(
         self, program: Program, groups: Sequence[ChannelGroup], dataset: Dataset | None
     ) -> list[Channel]:
-        by_effect = self.importance == "effect" or (self.importance == "auto" and dataset is not None)
-        energies = importance.energies(program, dataset) if by_effect and dataset is not None else {}
-        found: list[Channel] = []
-        for group in groups:
-            spare = self._spare(len(group.channels))
-            norm = 1 if self.importance == "l1" else 2
-            scores = (
-                importance.by_effect(group, energies) if by_effect else importance.by_magnitude(group, norm)
-            )
-            found.extend(group.channels[i] for i in np.argsort(scores, kind="stable")[:spare])
-        return found
-
-    def _spare(self, channels: int) -> int:
-        """How many of a group's channels go."""
-        left = max(1, channels - int(channels * self.ratio))
-        return channels - min(channels, -(-left // self.multiple) * self.multiple)
+        known = dataset is not None and self.importance in ("auto", "effect")
+        moments = reconstruction.moments(program, dataset) if known and dataset is not None else None
+        orders = choose.orders(groups, moments, 1 if self.importance == "l1" else 2)
+        if self.macs:
+            counts = choose.by_macs(program, groups, orders, self.macs, self.multiple)
+        else:
+            counts = choose.by_ratio(groups, self.ratio, self.multiple)
+        return choose.channels(groups, orders, counts)
 
 
 def _kept(removed: Sequence[Channel]) -> dict[str, list[int]]:

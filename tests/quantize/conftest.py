@@ -39,7 +39,7 @@ def residual(build: Build) -> Program:
 
     def weight(*shape: int) -> np.ndarray:
         fan = int(np.prod(shape[1:]))
-        return (rng.standard_normal(shape) * np.sqrt(2 / fan)).astype(np.float32)
+        return np.asarray(rng.standard_normal(shape) * np.sqrt(2 / fan), np.float32)
 
     text = """
     net (float[1,3,16,16] image) => (float[1,10] scores)
@@ -68,7 +68,7 @@ def save(tmp_path: Path) -> Save:
 
     def write(**arrays: np.ndarray) -> Path:
         path = tmp_path / "data.npz"
-        np.savez(path, **arrays)
+        np.savez(path, allow_pickle=False, **arrays)
         return path
 
     return write

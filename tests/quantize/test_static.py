@@ -1,8 +1,8 @@
 """The quantize pass, judged by the graph that it leaves and by what that computes."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,29 +19,42 @@ from edgecut.passes.base import Context
 from edgecut.passes.numerics import Runner, compare
 from edgecut.passes.quantize.static import Quantize
 
+Build = Callable[..., Program]
+Save = Callable[..., Path]
+
 
 def images(count: int = 32) -> np.ndarray:
     return np.random.default_rng(1).standard_normal((count, 3, 16, 16)).astype(np.float32)
 
 
-def quantized(program: Program, path: Path, **options: object) -> tuple[Program, Context]:
+def quantized(program: Program, path: Path, **options: Any) -> tuple[Program, Context]:
     context = Context()
-    item = Quantize(calibration=path, **options)  # type: ignore[arg-type]
+    item = Quantize(calibration=path, **options)
     item.check_before(program)
     return item.run(program.copy(), context), context
 
 
 @pytest.fixture
-def small(residual: Program, save) -> Program:
+def small(residual: Program, save: Save) -> Program:
     return quantized(residual, save(image=images()))[0]
 
 
 def scale_and_zero(program: Program, name: str) -> tuple[float, int]:
-    node = program.value(name).producer()
-    assert node is not None
+    node = maker(program.value(name))
     assert node.op_type in ("QuantizeLinear", "DequantizeLinear")
-    scale, zero = (node.inputs[i].const_value.numpy() for i in (1, 2))
-    return float(scale), int(zero)
+    return float(numbers(node.inputs[1])), int(numbers(node.inputs[2]))
+
+
+def maker(value: oir.Value | None) -> oir.Node:
+    node = None if value is None else value.producer()
+    assert node is not None
+    return node
+
+
+def numbers(value: oir.Value | None) -> Any:
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value.numpy()
 
 
 def test_the_result_is_valid_and_near_the_float_model(residual: Program, small: Program) -> None:
@@ -60,7 +73,7 @@ def test_inputs_and_outputs_keep_names_and_types(residual: Program, small: Progr
     assert small.outputs == residual.outputs
 
 
-def test_the_kernels_are_integer_ones(build, save, tmp_path: Path) -> None:
+def test_the_kernels_are_integer_ones(build: Build, save: Save, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     text = """net (float[1,3,8,8] x) => (float[1,4,8,8] y)
     { a = Conv(x, wa, ba)  r = Relu(a)  b = Conv<group=6>(r, wb)  c = Clip(b, zero, six)  y = Conv(c, wc) }"""
@@ -93,21 +106,20 @@ def test_values_that_kernels_only_move_share_one_grid(small: Program) -> None:
 
 def test_weights_have_a_scale_per_channel_and_biases_that_of_the_accumulator(small: Program) -> None:
     conv = next(n for n in small.nodes if n.op_type == "Conv")
-    data, weight, bias = (v.producer() for v in conv.inputs)
-    step = data.inputs[1].const_value.numpy()
-    scales = weight.inputs[1].const_value.numpy()
+    data, weight, bias = (maker(v) for v in conv.inputs)
+    step, scales = numbers(data.inputs[1]), numbers(weight.inputs[1])
     assert scales.shape == (8,)
-    assert (weight.inputs[2].const_value.numpy() == 0).all()
-    assert bias.inputs[0].dtype == oir.DataType.INT32
+    assert (numbers(weight.inputs[2]) == 0).all()
+    assert numbers(bias.inputs[0]).dtype == np.int32
     assert bias.attributes["axis"].as_int() == 0
-    assert np.array_equal(bias.inputs[1].const_value.numpy(), scales * step)
+    assert np.array_equal(numbers(bias.inputs[1]), scales * step)
 
 
 def test_a_relu_uses_the_whole_grid(small: Program) -> None:
     assert scale_and_zero(small, "ra_quantized")[1] == -128
 
 
-def test_annotations(residual: Program, save) -> None:
+def test_annotations(residual: Program, save: Save) -> None:
     for node in residual.nodes:
         annotations.put(node, Cost(macs=1))
     annotations.put(next(residual.nodes), Origin(("user_conv", "user_bn")))
@@ -115,39 +127,35 @@ def test_annotations(residual: Program, save) -> None:
     record = annotations.get(found.model, Quantization)
     assert record == Quantization("int8", 32)
     assert not any(annotations.get(n, Cost) for n in found.nodes)
-    rounding = found.value("image_dequantized").producer()
-    assert rounding is not None
-    weight = found.value("wa_dequantized").producer()
-    assert weight is not None
-    assert annotations.get(weight, Origin) == Origin(("user_conv", "user_bn"))
+    assert annotations.get(maker(found.value("wa_dequantized")), Origin) == Origin(("user_conv", "user_bn"))
     metrics = context.metrics
     assert metrics["samples"] == 32
     # Four times fewer bytes for weights; in so small a model the scales count too.
     assert 2 * float(metrics["weight_bytes"]) < float(metrics["weight_bytes_before"])
 
 
-def test_the_same_input_gives_the_same_bytes(residual: Program, save) -> None:
+def test_the_same_input_gives_the_same_bytes(residual: Program, save: Save) -> None:
     path = save(image=images())
     assert quantized(residual, path)[0].bytes() == quantized(residual, path)[0].bytes()
 
 
-def test_kept_nodes_stay_in_float(residual: Program, save) -> None:
+def test_kept_nodes_stay_in_float(residual: Program, save: Save) -> None:
     name = next(n.name for n in residual.nodes if n.op_type == "Gemm")
     found, _ = quantized(residual, save(image=images()), keep=(name,))
     gemm = next(n for n in found.nodes if n.op_type == "Gemm")
-    assert gemm.inputs[1].const_value.numpy().dtype == np.float32
+    assert numbers(gemm.inputs[1]).dtype == np.float32
 
 
-def test_softmax_stays_in_float(build, save) -> None:
+def test_softmax_stays_in_float(build: Build, save: Save) -> None:
     weight = np.eye(4, dtype=np.float32)
     text = "net (float[1,4] x) => (float[1,4] y) { h = MatMul(x, w)  y = Softmax(h) }"
     found, _ = quantized(build(text, w=weight), save(x=np.random.default_rng(0).random((8, 4), np.float32)))
     softmax = next(n for n in found.nodes if n.op_type == "Softmax")
     assert softmax.outputs[0].name == "y"
-    assert softmax.inputs[0].producer().op_type == "DequantizeLinear"
+    assert maker(softmax.inputs[0]).op_type == "DequantizeLinear"
 
 
-def test_the_bias_of_a_matmul_joins_its_accumulator(build, save) -> None:
+def test_the_bias_of_a_matmul_joins_its_accumulator(build: Build, save: Save) -> None:
     rng = np.random.default_rng(0)
     text = "net (float[1,5,4] x) => (float[1,5,6] y) { h = MatMul(x, w)  y = Add(h, b) }"
     program = build(text, w=rng.random((4, 6), np.float32), b=rng.random(6, np.float32))
@@ -157,7 +165,7 @@ def test_the_bias_of_a_matmul_joins_its_accumulator(build, save) -> None:
     assert float(context.metrics["sqnr_db"]) > 38
 
 
-def test_a_sigmoid_has_the_grid_of_its_kernel(build, save) -> None:
+def test_a_sigmoid_has_the_grid_of_its_kernel(build: Build, save: Save) -> None:
     rng = np.random.default_rng(0)
     text = "net (float[1,4] x) => (float[1,4] y) { h = MatMul(x, w)  s = Sigmoid(h)  y = Mul(h, s) }"
     program = build(text, w=rng.standard_normal((4, 4)).astype(np.float32))
@@ -166,13 +174,13 @@ def test_a_sigmoid_has_the_grid_of_its_kernel(build, save) -> None:
 
 
 @pytest.mark.parametrize("mean", [0.0, 128.0, 127.5, 100.25])
-def test_pixels_are_held_exactly(build, save, mean: float) -> None:
+def test_pixels_are_held_exactly(build: Build, save: Save, mean: float) -> None:
     rng = np.random.default_rng(0)
     text = """net (uint8[1,16,16,1] image) => (float[1,2,16,16] y)
     { f = Cast<to=1>(image)  c = Sub(f, mean)  d = Div(c, std)  x = Transpose<perm=[0,3,1,2]>(d)
       y = Conv(x, w, b) }"""
     weights = {"w": rng.standard_normal((2, 1, 1, 1)).astype(np.float32), "b": rng.random(2, np.float32)}
-    program = build(text, mean=np.float32([mean]), std=np.float32([60]), **weights)
+    program = build(text, mean=np.array([mean], np.float32), std=np.array([60], np.float32), **weights)
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     found, _ = quantized(program, save(image=pixels))
     integers = Runner(found, ["x_quantized"])({"image": pixels})["x_quantized"]
@@ -191,36 +199,38 @@ def test_pixels_are_held_exactly(build, save, mean: float) -> None:
         ({"keep": ("nothing",)}, UsageError, "no node named 'nothing'"),
     ],
 )
-def test_wrong_options(residual: Program, save, options: dict, error: type[EdgecutError], says: str) -> None:
+def test_wrong_options(
+    residual: Program, save: Save, options: dict[str, Any], error: type[EdgecutError], says: str
+) -> None:
     options = {"calibration": save(image=images(2)), **options}
     with pytest.raises(error, match=says):
         Quantize(**options).check_before(residual)
 
 
-def test_quantizing_twice_is_an_error(small: Program, save) -> None:
+def test_quantizing_twice_is_an_error(small: Program, save: Save) -> None:
     with pytest.raises(ModelError, match="quantized already"):
         quantized(small, save(image=images(2)))
 
 
-def test_nothing_to_quantize_is_an_error(build, save) -> None:
+def test_nothing_to_quantize_is_an_error(build: Build, save: Save) -> None:
     program = build("net (float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
     with pytest.raises(ModelError, match="nothing to quantize"):
         quantized(program, save(x=np.zeros((2, 4), np.float32)))
 
 
-def test_data_of_another_shape_are_an_error(residual: Program, save) -> None:
+def test_data_of_another_shape_are_an_error(residual: Program, save: Save) -> None:
     with pytest.raises(ModelError, match="image"):
         quantized(residual, save(image=np.zeros((2, 3, 8, 8), np.float32)))
 
 
-def test_nan_in_the_data_is_an_error(residual: Program, save) -> None:
+def test_nan_in_the_data_is_an_error(residual: Program, save: Save) -> None:
     data = images(4)
     data[2, 0, 0, 0] = np.nan
     with pytest.raises(ModelError, match="NaN"):
         quantized(residual, save(image=data))
 
 
-def test_numbers_that_overflow_inside_are_an_error(build, save) -> None:
+def test_numbers_that_overflow_inside_are_an_error(build: Build, save: Save) -> None:
     program = build(
         "net (float[1,2] x) => (float[1,2] y) { h = MatMul(x, w)  y = Mul(h, h) }",
         w=np.full((2, 2), 1e30, np.float32),
@@ -229,7 +239,7 @@ def test_numbers_that_overflow_inside_are_an_error(build, save) -> None:
         quantized(program, save(x=np.ones((2, 2), np.float32)))
 
 
-def test_constant_data_are_told(residual: Program, save) -> None:
+def test_constant_data_are_told(residual: Program, save: Save) -> None:
     said: list[str] = []
     context = Context(warn=said.append)
     found = Quantize(calibration=save(image=np.zeros((4, 3, 16, 16), np.float32))).run(
@@ -251,7 +261,7 @@ def test_off_changes_nothing(residual: Program) -> None:
         ("ecg_cnn_mitbih", "ecg_mitbih/beats_test", "ecg_mitbih/beats_train_calib"),
     ],
 )
-def test_trained_models_keep_their_accuracy(zoo: Path, save, model: str, data: str, split: str) -> None:
+def test_trained_models_keep_their_accuracy(zoo: Path, save: Save, model: str, data: str, split: str) -> None:
     proto = onnx.shape_inference.infer_shapes(onnx.load(zoo / "models" / f"{model}.onnx"), data_prop=True)
     program = Program.from_proto(proto)
     name = program.inputs[0].name
