@@ -84,11 +84,10 @@ def _arrays(path: Path, inputs: Sequence[TensorSpec]) -> Dataset:
     stored = {item.name: item for item in arrays.open_arrays(path)}
     names = {spec.name for spec in inputs}
     labels = next((stored[name] for name in LABELS if name in stored and name not in names), None)
-    # Texts (file names, say) are notes about the samples.
-    data = [item for item in stored.values() if item is not labels and item.dtype.kind in "biuf"]
+    data = [item for item in stored.values() if item is not labels]
     columns = {}
     for spec in inputs:
-        item = stored.get(spec.name) or (data[0] if len(inputs) == len(data) == 1 else None)
+        item = stored.get(spec.name) or (_only(data, spec) if len(inputs) == 1 else None)
         if item is None:
             hint = f"it holds: {', '.join(stored) or 'nothing'}"
             raise ModelError(f"has no array for the input {spec.name!r}", where=str(path), hint=hint)
@@ -99,6 +98,23 @@ def _arrays(path: Path, inputs: Sequence[TensorSpec]) -> Dataset:
         raise ModelError(f"the inputs differ in samples: {each}", where=str(path))
     size = next(iter(sizes.values()))
     return Dataset(columns, size, _labels(labels, size) if labels else None)
+
+
+def _only(data: list[arrays.Stored], spec: TensorSpec) -> arrays.Stored | None:
+    """The one array that can be the samples; others (file names, record numbers) are notes about them."""
+    large = [item for item in data if len(item.shape) > 1]
+    for candidates in ([item for item in large if _fits(item, spec)], large, data):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
+
+
+def _fits(item: arrays.Stored, spec: TensorSpec) -> bool:
+    try:
+        arrays.column(item, spec)
+    except ModelError:
+        return False
+    return True
 
 
 def _labels(stored: arrays.Stored, size: int) -> NDArray[np.int64]:

@@ -58,6 +58,16 @@ def test_labels_and_limit(tmp_path: Path) -> None:
     assert len(data.load(tmp_path / "d.npz", [FLOATS], limit=100)) == 4
 
 
+def test_notes_beside_the_samples_are_left_aside(tmp_path: Path) -> None:
+    beats = np.arange(6, dtype=np.float32).reshape(2, 3)
+    path = tmp_path / "d.npz"
+    np.savez(path, beats=beats, record=np.array([7, 8]), file=np.array(["a", "b"]), labels=np.array([1, 0]))
+    found = data.load(path, [TensorSpec("x", "float32", (1, 3))])
+    np.testing.assert_array_equal(np.concatenate([sample["x"] for sample in found]), beats)
+    with pytest.raises(ModelError, match=r"\[2, 3\].*takes float32 \[N, 4\]"):
+        data.load(path, [TensorSpec("x", "float32", (1, 4))])
+
+
 def test_several_inputs_come_by_their_names(tmp_path: Path) -> None:
     specs = [TensorSpec("b", "float32", (1, 2)), TensorSpec("a", "int32", (1,))]
     np.savez(tmp_path / "d.npz", a=np.array([7, 8], np.int64), b=np.eye(2, dtype=np.float64))
