@@ -61,7 +61,7 @@ def test_labels_and_limit(tmp_path: Path) -> None:
 def test_notes_beside_the_samples_are_left_aside(tmp_path: Path) -> None:
     beats = np.arange(6, dtype=np.float32).reshape(2, 3)
     path = tmp_path / "d.npz"
-    np.savez(path, beats=beats, record=np.array([7, 8]), file=np.array(["a", "b"]), labels=np.array([1, 0]))
+    np.savez(path, beats=beats, record=np.array([7, 8]), paths=np.array(["a", "b"]), labels=np.array([1, 0]))
     found = data.load(path, [TensorSpec("x", "float32", (1, 3))])
     np.testing.assert_array_equal(np.concatenate([sample["x"] for sample in found]), beats)
     with pytest.raises(ModelError, match=r"\[2, 3\].*takes float32 \[N, 4\]"):
