@@ -50,6 +50,19 @@ def test_an_opset_of_the_future_is_refused(write: Write) -> None:
         frontends.load(write(RELU, opset=900))
 
 
+def test_a_quantized_model_keeps_its_integers(write: Write, run: Run, rng: np.random.Generator) -> None:
+    """QDQ of opset 13, as other tools write it, becomes that of the newer opset bit for bit."""
+    path = write("""g (float[1,3,4,4] x) => (float[1,2,4,4] y)
+        <float s = {0.02}, uint8 z = {128}, int8[2,3,1,1] wq = {1,-2,3,100,-127,6},
+         float[2] ws = {0.01,0.03}, int8[2] wz = {0,0}> {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        w = DequantizeLinear<axis = 0>(wq, ws, wz) y = Conv(d, w) }""", opset=13)  # fmt: skip
+    program = frontends.load(path)
+    assert [n.op_type for n in program.nodes].count("DequantizeLinear") == 2
+    x = {"x": rng.standard_normal((1, 3, 4, 4)).astype(np.float32)}
+    np.testing.assert_array_equal(run(program.proto(), x)["y"], run(onnx.load(str(path)), x)["y"])
+
+
 def test_an_open_batch_dimension_becomes_one_everywhere(write: Write) -> None:
     path = write("g (float[N,4] x, float[N,4] z) => (float[N,4] y) { y = Add(x, z) }")
     program = frontends.load(path)

@@ -71,13 +71,23 @@ def test_it_is_deterministic(root: Path) -> None:
 def test_merged_nodes_name_those_they_came_from(parse: Parse) -> None:
     program = parse(
         """g (float[1,4] x) => (float[1,3] y) {
-            [mm] a = MatMul(x, w) [bias] b = Add(a, c) [act] y = Relu(b) }""",
+            [zeros] n = Neg(c) [mm] a = MatMul(x, w) [bias] b = Add(a, n)
+            [act] y = Relu(b) [dead] z = Exp(y) }""",
         w=np.ones((4, 3), np.float32), c=np.ones(3, np.float32),
     )  # fmt: skip
     simple = _run(Simplify(), program)
     dense, act = simple.nodes
     assert annotations.get(dense, Origin) == Origin(("mm", "bias"))
     assert (act.name, annotations.get(act, Origin)) == ("act", None)
+
+
+def test_a_product_of_three_dimensions_keeps_its_tensors(parse: Parse) -> None:
+    """A cut is named by tensors: reshapes around a Gemm would give it others than the user's."""
+    program = parse(
+        "g (float[1,2,4] x) => (float[1,2,3] y) { a = MatMul(x, w) b = Add(a, c) y = Relu(b) }",
+        w=np.ones((4, 3), np.float32), c=np.ones(3, np.float32),
+    )  # fmt: skip
+    assert set(program.values()) == set(_run(Simplify(), program).values())
 
 
 def test_annotations_survive(root: Path) -> None:
@@ -189,3 +199,18 @@ def test_without_onnxsim_our_own_rewrites_still_run(root: Path, monkeypatch: pyt
     simple = pipeline.run([Simplify()], program, Context(warn=told.append), use_cache=False)
     assert told == ["onnxsim is left out: cannot do this one"]
     assert "BatchNormalization" not in _operators(simple)
+
+
+def test_float16_models_stay_float16(parse: Parse, run: Run, rng: np.random.Generator) -> None:
+    arrays = {name: rng.uniform(0.5, 1.5, 4).astype(np.float16) for name in ("g", "b", "m", "v")}
+    program = parse(
+        """g (float16[1,2,5,5] x) => (float16[1,4,5,5] y) {
+            a = Conv(x, w) n = BatchNormalization(a, g, b, m, v) y = Relu(n) }""",
+        w=rng.standard_normal((4, 2, 1, 1)).astype(np.float16), **arrays,
+    )  # fmt: skip
+    simple = _run(Simplify(), program)
+    assert _operators(simple) == ["Conv", "Relu"]
+    assert {v.dtype.name for v in simple.values().values() if v.dtype} == {"FLOAT16"}
+    x = {"x": rng.standard_normal((1, 2, 5, 5)).astype(np.float16)}
+    # Eleven bits of mantissa, two roundings, values below eight.
+    np.testing.assert_allclose(run(simple, x)["y"], run(program, x)["y"], rtol=1e-2, atol=1e-2)
