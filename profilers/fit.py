@@ -21,7 +21,8 @@ LEAST = 5
 # Relative errors beyond this count by their size, not by its square.
 HUBER = 0.15
 ROUNDS = 20
-# Operators below this part of their model are fitted, but their errors are not counted: no cut depends on them.
+DOUBT = 0.05
+# Operators below this part of their model are fitted, but their errors not counted: no cut depends on them.
 LEAST_PART = 0.01
 # An efficiency that stands for "costs nothing measurable".
 FREE = 99.0
@@ -52,7 +53,7 @@ class Rates:
 
 
 Table = dict[tuple[str, str], Rates]
-"""By precision and kind; the kind ``default`` is there for every precision that was seen."""
+"""By precision and kind; the kind ``default`` stands for those seen too seldom, if there are any."""
 
 
 def rates(samples: Sequence[Sample]) -> Table:
@@ -61,12 +62,7 @@ def rates(samples: Sequence[Sample]) -> Table:
     index = {key: i for i, key in enumerate(keys)}
     rows = np.array([_row(s, index) for s in samples])
     x = _solve(rows, np.array([s.seconds for s in samples]))
-    table = {key: Rates(*map(float, x[3 * i : 3 * i + 3])) for key, i in index.items()}
-    for precision in {precision for precision, _ in keys}:
-        # Where nothing was seen too seldom, an unknown kind costs what the middling one does.
-        same = [r for (p, _), r in table.items() if p == precision]
-        table.setdefault((precision, DEFAULT), _middling(same))
-    return table
+    return {key: Rates(*map(float, x[3 * i : 3 * i + 3])) for key, i in index.items()}
 
 
 def predict(table: Table, parts: Iterable[Work]) -> float:
@@ -108,18 +104,18 @@ def cross_validate(samples: Sequence[Sample], of: str) -> Error:
 
 
 def compute(base: Compute, table: Table, error: Error | None) -> Compute:
-    """The figures of a device with its efficiencies replaced by those that were fitted.
+    """The figures of a device with its efficiencies replaced by those that were fitted, as far as they were.
 
     Args:
-        base: Peaks and bandwidth, which efficiencies are fractions of.
+        base: Peaks and bandwidth, which efficiencies are fractions of, and efficiencies of other kinds.
         table: Fitted rates.
         error: What cross-validation found.
     """
     found: dict[str, dict[str, Efficiency]] = {}
     for (precision, kind), fitted in sorted(table.items()):
         found.setdefault(precision, {})[kind] = _efficiency(base, precision, fitted)
-    efficiency = {**base.efficiency, **found}
-    return replace(base, efficiency=efficiency, call_us=0.0, error=error)
+    merged = {p: {**base.efficiency.get(p, {}), **found.get(p, {})} for p in {**base.efficiency, **found}}
+    return replace(base, efficiency=merged, call_us=0.0, error=error)
 
 
 def peaks(table: Table) -> Compute:
@@ -176,11 +172,12 @@ def _known(table: Table, sample: Sample) -> bool:
 
 
 def _rates(table: Table, work: Work) -> Rates:
-    """The rates of a kind; of the default of its precision, or of float, where it was not seen."""
-    for key in ((work.precision, work.kind), (work.precision, DEFAULT), ("float32", DEFAULT)):
+    """The rates of a kind; where it was not seen, of the default, or else of the middling kind."""
+    for key in ((work.precision, work.kind), (work.precision, DEFAULT)):
         if key in table:
             return table[key]
-    return next(iter(table.values()))
+    same = [r for (precision, _), r in table.items() if precision == work.precision]
+    return _middling(same or list(table.values()))
 
 
 def _solve(rows: np.ndarray, seconds: np.ndarray) -> np.ndarray:
@@ -192,8 +189,12 @@ def _solve(rows: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     size[size == 0] = 1.0
     weights = np.ones(len(seconds))
     x = np.zeros(rows.shape[1])
+    # Samples of one size cannot tell a fixed cost from one that grows: a little weight against the fixed one.
+    doubt = np.diag(np.tile([DOUBT, 0.0, 0.0], rows.shape[1] // 3))
+    nothing = np.zeros(rows.shape[1])
     for _ in range(ROUNDS):
-        x = nnls(relative / size * weights[:, None], weights)[0] / size
+        known = relative / size * weights[:, None]
+        x = nnls(np.vstack([known, doubt]), np.concatenate([weights, nothing]))[0] / size
         miss = np.abs(relative @ x - 1)
         weights = np.sqrt(np.minimum(1.0, HUBER / np.maximum(miss, 1e-12)))
     return x
