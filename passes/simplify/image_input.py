@@ -53,18 +53,24 @@ def rewrite(program: Program, value: oir.Value, normalization: Normalization) ->
     Nodes: Cast, Mul, Add, Transpose, each only where it does something.
 
     Raises:
-        ModelError: The input is no floating image, or another count of channels.
+        ModelError: The input is no image of floats or pixels, or has another count of channels.
+        UsageError: A normalization is given for a model that takes pixels and so has its own.
     """
     name, shape, dtype = value.name or "", static_shape(value) or (), value.dtype or oir.DataType.FLOAT
-    if not dtype.is_floating_point():
-        raise ModelError(f"is {dtype.name.lower()}, an image is expected to be floating", where=name)
+    raw = dtype == oir.DataType.UINT8
+    if not raw and not dtype.is_floating_point():
+        raise ModelError(f"is {dtype.name.lower()}, which is no type of an image", where=name)
+    if raw and not normalization.equals((0.0,), (1.0,)):
+        raise UsageError(
+            f"{name!r} takes pixels already: mean, std and scale would do it twice", where="image"
+        )
     count = max(len(normalization.mean), len(normalization.std))
     channels_first = _channels_first(name, shape, count)
     nhwc = (shape[0], *shape[2:], shape[1]) if channels_first else shape
     pixels = oir.Value(name=name, shape=oir.Shape(nhwc), type=oir.TensorType(oir.DataType.UINT8))
     chain = _Chain(program, name, dtype)
     value.name = chain.names.free(f"{name}_normalized")
-    current = chain.add("Cast", [pixels], nhwc, {"to": int(dtype)})
+    current = pixels if raw else chain.add("Cast", [pixels], nhwc, {"to": int(dtype)})
     factor, offset = _affine(normalization, nhwc[3])
     if np.any(factor != 1):
         current = chain.add("Mul", [current, chain.constant("factor", factor)], nhwc)
@@ -73,7 +79,8 @@ def rewrite(program: Program, value: oir.Value, normalization: Normalization) ->
     if channels_first:
         current = chain.add("Transpose", [current], shape, {"perm": [0, 3, 1, 2]})
     oir.convenience.replace_all_uses_with(value, current, replace_graph_outputs=True)
-    current.name = value.name
+    if current is not pixels:
+        current.name = value.name
     graph = program.graph
     graph.inputs[list(graph.inputs).index(value)] = pixels
     return pixels

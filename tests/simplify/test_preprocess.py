@@ -105,6 +105,18 @@ def test_the_reference_takes_pixels_too(root: Path, run: Run) -> None:
     assert found == stored["labels"][-60:].tolist()
 
 
+def test_a_model_that_takes_pixels_needs_its_layout_at_most(parse: Parse, run: Run) -> None:
+    pixels = {"x": np.arange(144, dtype=np.uint8).reshape(1, 6, 8, 3)}
+    for shape, operators in (("1,3,6,8", ["Transpose", "Cast"]), ("1,6,8,3", ["Cast"])):
+        body = f"g (uint8[{shape}] x) => (float[{shape}] y) {{ y = Cast<to = 1>(x) }}"
+        program = _run(parse(body))
+        assert _operators(program) == operators
+        assert program.inputs[0].shape == (1, 6, 8, 3)
+        assert run(program, pixels)["y"].sum() == pixels["x"].sum(dtype=np.int64)
+        with pytest.raises(UsageError, match="takes pixels already"):
+            _run(parse(body), mean=(1.0,))
+
+
 def test_no_image_changes_nothing(parse: Parse) -> None:
     program = parse(NCHW)
     result = Preprocess().run(program.copy(), Context())
@@ -133,7 +145,7 @@ def test_other_nodes_may_have_the_names(parse: Parse) -> None:
     (NCHW, {"scale": 0.0}, UsageError, "must not be 0"),
     (NCHW, {"jpeg_quality": 0}, UsageError, r"1\.\.100"),
     ("g (float[1,9] x) => (float[1,9] y) { y = Neg(x) }", {}, ModelError, r"has shape \[1, 9\]"),
-    ("g (int64[1,3,6,8] x) => (int64[1,3,6,8] y) { y = Neg(x) }", {}, ModelError, "expected to be floating"),
+    ("g (int64[1,3,6,8] x) => (int64[1,3,6,8] y) { y = Neg(x) }", {}, ModelError, "is int64, which is no type"),
 ])  # fmt: skip
 def test_what_cannot_be_an_image_is_one_clear_line(
     body: str, options: dict[str, Any], error: type[EdgecutError], message: str, parse: Parse

@@ -81,6 +81,16 @@ def test_merged_nodes_name_those_they_came_from(parse: Parse) -> None:
     assert (act.name, annotations.get(act, Origin)) == ("act", None)
 
 
+def test_constants_are_no_origin(parse: Parse) -> None:
+    program = parse(
+        """g (float[1,2,3,3] x) => (float[1,4,3,3] y) {
+            [neg] n = Neg(c) [conv] a = Conv(x, w) [add] y = Add(a, n) }""",
+        w=np.ones((4, 2, 1, 1), np.float32), c=np.ones((1, 4, 1, 1), np.float32),
+    )  # fmt: skip
+    (node,) = _run(Simplify(), program).nodes
+    assert annotations.get(node, Origin) == Origin(("conv", "add"))
+
+
 def test_a_product_of_three_dimensions_keeps_its_tensors(parse: Parse) -> None:
     """A cut is named by tensors: reshapes around a Gemm would give it others than the user's."""
     program = parse(
