@@ -13,8 +13,12 @@ from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import pipeline
 from edgecut.passes.base import Context
+from edgecut.passes.partition import reader
+from edgecut.passes.partition.cuts import to_cut
 from edgecut.passes.partition.enumerate import all_cuts
+from edgecut.passes.partition.objective import Rates
 from edgecut.passes.partition.partition import Partition
+from edgecut.passes.partition.solver import Solver
 
 Make = Callable[..., Any]
 Write = Callable[..., str]
@@ -282,3 +286,34 @@ def test_a_graph_of_a_thousand_layers_is_no_trouble(make: Make, node: Make, netw
     assert len(all_cuts(program)) == 1001
     found = plan(program, network(BYTE_PER_MS))
     assert 1 <= len(found.cuts) < 20
+
+
+# A byte takes 2^-10 s, so that prices which are meant to be equal are.
+DELAY = 2.0**-10
+
+
+def best(program: Program) -> str:
+    problem, members = reader.read(program), reader.group_members(program)
+    cloud = Solver(problem).best(Rates(edge_s=1.0, cloud_s=1.0, up_byte=DELAY))
+    return to_cut(program, problem, members, cloud).name
+
+
+def test_of_equal_cuts_the_one_that_sends_less_is_taken(make: Make, node: Make) -> None:
+    """Though it leaves less to the edge."""
+    program = make(
+        [
+            node("a", ("x",), 20, edge=0.0, cloud=10 * DELAY),
+            node("b", ("a",), 4, edge=9.0, cloud=0.0),
+        ],
+        ["b"],
+        {"x": 10},
+    )
+    assert best(program) == "cloud-only"
+
+
+def test_of_equal_cuts_that_send_the_same_the_one_with_more_on_the_edge_is_taken(
+    make: Make, node: Make
+) -> None:
+    free = [node(f"n{i}", (f"n{i - 1}" if i else "x",), 10, edge=0.0, cloud=0.0) for i in range(5)]
+    program = make([*free, node("end", ("n4",), 4, edge=9.0, cloud=0.0)], ["end"], {"x": 10})
+    assert best(program) == "n4"
