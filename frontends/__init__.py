@@ -56,10 +56,9 @@ def detect(path: Path) -> Format:
         raise ModelError("no such file", where=str(path))
     found = next((item for item in FORMATS if item.fits(path)), None)
     if found is None:
-        what = (
-            "is a folder without a saved_model.pb" if path.is_dir() else "is no kind of model that is known"
-        )
-        hint = _HINTS.get(path.suffix, "ONNX, .pt2, .keras, .h5, or the folder of a SavedModel")
+        folder = path.is_dir()
+        what = "is a folder without a saved_model.pb" if folder else "is of no known model format"
+        hint = _HINTS.get(path.suffix.lower(), "ONNX, .pt2, .keras, .h5, or the folder of a SavedModel")
         raise ModelError(what, where=str(path), hint=hint)
     return found
 
