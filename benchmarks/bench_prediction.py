@@ -101,6 +101,7 @@ def main() -> None:
 
 def row(name: str, what: str, samples: list[Sample]) -> None:
     e = fit.cross_validate(samples, "")
+    assert e is not None
     held = f"{len({s.model for s in samples})} {what}"
     print(f"| {name} | {held} | {e.samples} | {e.median:.1%} | {e.p90:.1%} | {e.whole_median:.1%} |")
 

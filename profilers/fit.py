@@ -70,11 +70,11 @@ def predict(table: Table, parts: Iterable[Work]) -> float:
     return sum(_rates(table, part).seconds(part) for part in parts)
 
 
-def cross_validate(samples: Sequence[Sample], of: str) -> Error:
+def cross_validate(samples: Sequence[Sample], of: str) -> Error | None:
     """Fit without one model, predict it, and so on for all: the error to expect of a model never seen.
 
     Counted are operators of kinds that other models have, and that take a hundredth of their model at least;
-    the errors of whole models count everything.
+    the errors of whole models count everything. None where the models have no kind in common.
 
     Raises:
         ValueError: There are fewer than two models.
@@ -94,6 +94,8 @@ def cross_validate(samples: Sequence[Sample], of: str) -> Error:
         ]
         errors += [abs(p / s.seconds - 1) for p, s in pairs]
         wholes.append(abs(sum(predicted) / sum(s.seconds for s in held) - 1))
+    if not errors:
+        return None
     return Error(
         median=round(statistics.median(errors), 4),
         p90=round(float(np.quantile(errors, 0.9)), 4),

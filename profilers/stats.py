@@ -13,7 +13,7 @@ from edgecut.profilers.record import Stats
 FAR_DEVIATIONS = 6.0
 FAR_PART = 0.10
 # A spread above this means that the machine was not quiet: measured again, this many times in all.
-QUIET = 0.03
+QUIET = 0.05
 ROUNDS = 3
 
 

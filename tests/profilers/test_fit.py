@@ -68,6 +68,8 @@ def test_far_off_measurements_hardly_matter() -> None:
 
 def test_the_held_out_error_is_that_of_the_noise() -> None:
     quiet, loud = (fit.cross_validate(samples(5, noise), "test") for noise in (0.01, 0.2))
+    assert quiet is not None
+    assert loud is not None
     # The median of |N(0, s)| is 0.67 s; 300 samples give that within a third.
     assert 0.0045 < quiet.median < 0.009
     assert 0.09 < loud.median < 0.18

@@ -1,0 +1,88 @@
+"""Profiling: operators against the whole, two profiles of one model, and how long a profile takes."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from edgecut.ir import annotations
+from edgecut.ir.annotations import Conditions, Profile, Time
+from edgecut.ir.program import Program
+from edgecut.passes import pipeline, recipes
+from edgecut.passes.base import Context
+from edgecut.passes.profile import report
+
+ROOT = Path(__file__).resolve().parent.parent
+ZOO = ROOT.parent / "shared" / "zoo"
+CALIBRATION = {
+    "mobilenetv2_imagenet": "data/imagenet/images",
+    "resnet8_cifar10": "data/cifar10/cifar10_train_calib_200.npz",
+    "kws_dscnn": "data/speech_commands/kws_mfcc_test_500.npz",
+    "ecg_cnn_mitbih": "data/ecg_mitbih/beats_train_calib.npz",
+}
+IMAGES = {
+    "mobilenetv2_imagenet": recipes.Image("input", (127.5,), (127.5,)),
+    "resnet8_cifar10": recipes.Image("input"),
+}
+AGAIN = 3
+
+
+def programs() -> dict[str, Program]:
+    """Models ready to be profiled, float and int8."""
+    found = {}
+    for model, data in CALIBRATION.items():
+        for scheme in ("float", "int8"):
+            path = ZOO / "models" / f"{model}.onnx"
+            source = recipes.Source(path, image=IMAGES.get(model), calibration=ZOO / data)
+            chain = source.front()
+            if scheme == "int8":
+                chain.append(recipes.make("quantize", calibration=source.calibration, samples=16))
+            found[f"{model} {scheme}"] = pipeline.run(chain, Program.empty(), Context())
+    return found
+
+
+def main() -> None:
+    if not ZOO.is_dir():
+        sys.exit("the model zoo is not on this machine")
+    print("## Profiling\n")
+    print(
+        f"Each model profiled {AGAIN} times on this machine, one thread. *sum* is the operators as timed\n"
+        "by the runtime against the whole inference without its profiler (where they are over 10 % apart,\n"
+        "the costs of groups come from prefixes of the graph); *repeat* is the largest difference between\n"
+        "the whole times of two of the profiles; *takes* is the profile pass, both sides.\n"
+    )
+    print("| model | LiteRT | spread | sum | repeat | ONNX Runtime | spread | sum | repeat | takes |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for name, program in programs().items():
+        print(f"| {name} | {' | '.join(cells(program))} |", flush=True)
+
+
+def cells(program: Program) -> list[str]:
+    profiles, seconds = [], []
+    for _ in range(AGAIN):
+        start = time.perf_counter()
+        done = recipes.make("profile", again=True).run(program.copy(), Context())
+        seconds.append(time.perf_counter() - start)
+        report.of(done)
+        profiles.append(annotations.require(done.model, Profile, ""))
+    edge = side([(p.edge_total, p.edge_conditions) for p in profiles])
+    cloud = side([(p.cloud_total, p.cloud_conditions) for p in profiles])
+    return [*edge, *cloud, f"{statistics.median(seconds):.2f} s"]
+
+
+def side(found: list[tuple[Time | None, Conditions | None]]) -> list[str]:
+    known = [(t, c) for t, c in found if t is not None and c is not None]
+    if not known:
+        return ["-"] * 4
+    times = [t.seconds for t, _ in known]
+    middle = statistics.median(times)
+    sums = statistics.median((c.operators_s or 0) / t.seconds - 1 for t, c in known)
+    spread = max(t.spread for t, _ in known)
+    repeat = max(times) / min(times) - 1
+    return [f"{middle * 1e3:.3f} ms", f"{spread:.1%}", f"{sums:+.1%}", f"{repeat:.1%}"]
+
+
+if __name__ == "__main__":
+    main()
