@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -25,8 +23,6 @@ from edgecut.cli.commands.run import run
 from edgecut.cli.commands.serve import serve
 from edgecut.cli.commands.show import show
 from edgecut.cli.commands.targets import targets
-
-INTERRUPTED = 130  # what a shell reports for a process ended by SIGINT
 
 # In the order in which a user meets them.
 COMMANDS = (
@@ -66,15 +62,12 @@ def _root(
 
 def main() -> None:
     """Run the command line, and turn every fault a user can act on into one line and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
     from edgecut.ir.errors import EdgecutError
 
     try:
         app()
     except EdgecutError as error:
         fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output is gone (`| head`): nobody is left to tell, and closing must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,8 +84,3 @@ def fail(message: str, code: int) -> NoReturn:
     """End with one line on stderr."""
     print(f"edgecut: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    """Leave through the clean-up of whatever is being written."""
-    sys.exit(128 + signal.SIGTERM)

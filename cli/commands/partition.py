@@ -26,6 +26,12 @@ def partition(
         str | None,
         typer.Option(metavar="NAME", help="Take this cut: its crossing tensors joined by '+'."),
     ] = None,
+    mode: Annotated[
+        str, typer.Option(metavar="best|features", help="Cut at the best place, or before the head.")
+    ] = "best",
+    head: Annotated[
+        str | None, typer.Option(metavar="NODE", help="Begins the head; else: after the last spatial tensor.")
+    ] = None,
     require_win: Annotated[
         str | None, typer.Option(metavar="PERCENT", help="Fail unless splitting wins by this, such as 10%.")
     ] = None,
@@ -70,6 +76,8 @@ def partition(
         "objective": objective,
         "weights": weights.split(",") if weights else None,
         "cut": cut,
+        "mode": mode,
+        "head": head,
         "require_win": require_win,
         "max_latency_ms": max_latency_ms,
         "max_energy_j": max_energy_j,
