@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as oir
 
 from edgecut.frontends import shapes
+from edgecut.frontends.quiet import reason
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program, static_shape
 
@@ -37,7 +38,7 @@ def normalize(proto: onnx.ModelProto, wanted: shapes.Shapes, where: str) -> Prog
     opset = _opset(proto, where)
     if proto.functions:
         proto = _inline(proto, where)
-    _check_operators(proto.graph, {o.domain: o.version for o in proto.opset_import}, where)
+    _check_nodes(proto.graph, {o.domain: o.version for o in proto.opset_import}, set(), where)
     model = _read(proto, where)
     _check_inputs(model.graph, where)
     if opset < OPSET:
@@ -78,9 +79,9 @@ def infer_shapes(model: oir.Model, where: str, known: Mapping[str, oir.Shape] | 
     except ModelError:
         raise
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"is no valid ONNX model: {_line(error)}", where=where) from error
+        raise ModelError(f"is no valid ONNX model: {reason(error)}", where=where) from error
     except Exception as error:  # protobuf and onnx_ir
-        raise ModelError(f"its shapes cannot be inferred: {_line(error)}", where=where) from error
+        raise ModelError(f"its shapes cannot be inferred: {reason(error)}", where=where) from error
 
 
 def _set_type(value: oir.Value, found: onnx.ValueInfoProto | None, known: Mapping[str, oir.Shape]) -> None:
@@ -110,23 +111,31 @@ def _inline(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
         return inliner.inline_local_functions(proto, convert_version=True)
     except Exception as error:  # the inliner raises what protobuf, C++ and the converter raise
-        raise ModelError(f"its functions cannot be inlined: {_line(error)}", where=where) from error
+        raise ModelError(f"its functions cannot be inlined: {reason(error)}", where=where) from error
 
 
-def _check_operators(graph: onnx.GraphProto, opsets: dict[str, int], where: str) -> None:
+def _check_nodes(graph: onnx.GraphProto, opsets: Mapping[str, int], outer: set[str], where: str) -> None:
+    """Operators exist, names are text, every tensor that is read is there; in bodies of If and Loop too."""
+    if graph.sparse_initializer:
+        raise ModelError("has sparse weights", where=where, hint="export it with dense ones")
+    known = outer | {""} | {v.name for v in (*graph.input, *graph.initializer)}
+    known |= {name for node in graph.node for name in node.output}
     for node in graph.node:
         if not all(isinstance(text, str) for text in (node.op_type, node.domain, node.name, *node.output)):
             raise ModelError("is no valid ONNX model: it holds names that are no text", where=where)
+        place = node.name or (node.output[0] if node.output else node.op_type)
         domain = "" if node.domain == "ai.onnx" else node.domain
         version = opsets.get(domain, opsets.get(node.domain, 0))
         if not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=domain):
             name = f"{domain}.{node.op_type}" if domain else node.op_type
-            place = node.name or (node.output[0] if node.output else "")
             hint = "export the model with operators of standard ONNX"
             raise ModelError(f"unknown operator {name} in node {place!r}", where=where, hint=hint)
+        absent = next((name for name in node.input if name not in known), None)
+        if absent is not None:
+            raise ModelError(f"node {place!r} reads {absent!r}, which nothing computes", where=where)
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
-                _check_operators(body, opsets, where)
+                _check_nodes(body, opsets, known, where)
 
 
 def _read(proto: onnx.ModelProto, where: str) -> oir.Model:
@@ -135,7 +144,7 @@ def _read(proto: onnx.ModelProto, where: str) -> oir.Model:
         model = oir.from_proto(proto)
         model.graph.sort()
     except Exception as error:  # onnx_ir raises kinds of its own, and ValueError for a cycle
-        raise ModelError(f"is no valid ONNX model: {_line(error)}", where=where) from error
+        raise ModelError(f"is no valid ONNX model: {reason(error)}", where=where) from error
     graph = model.graph
     inputs = [v for v in graph.inputs if v.name not in graph.initializers]
     graph.inputs.clear()
@@ -163,7 +172,7 @@ def _convert(model: oir.Model, opset: int, where: str) -> oir.Model:
             return model
         hint = f"export it with opset {_KEPT} or newer"
         raise ModelError(
-            f"opset {opset} cannot be converted: {_line(error)}", where=where, hint=hint
+            f"opset {opset} cannot be converted: {reason(error)}", where=where, hint=hint
         ) from error
     result.ir_version = max(_IR_VERSION, model.ir_version)
     return result
@@ -206,8 +215,3 @@ def _attach(proto: onnx.ModelProto, original: oir.Model) -> oir.Model:
         value.const_value = weights[value.name or ""].const_value
         graph.initializers[value.name or ""] = value
     return model
-
-
-def _line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

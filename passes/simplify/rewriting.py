@@ -27,8 +27,9 @@ def attribute(node: oir.Node, name: str, default: Any) -> Any:
 
 def is_float(value: oir.Value | None) -> bool:
     """Whether a value is known to be floating and to have a known rank."""
-    known = value is not None and value.dtype is not None and value.shape is not None
-    return known and value is not None and value.dtype is not None and value.dtype.is_floating_point()
+    if value is None or value.shape is None or value.dtype is None:
+        return False
+    return value.dtype.is_floating_point()
 
 
 class Names:

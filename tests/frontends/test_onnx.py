@@ -109,6 +109,13 @@ def test_an_unknown_operator_is_named_with_its_node(write: Write) -> None:
         frontends.load(write(body, imports=', "acme" : 1'))
 
 
+def test_a_tensor_that_nothing_computes_is_named(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    body = "g (float[1,4] x) => (float[1,4] y) { [sum] y = Add(x, nowhere) }"
+    with pytest.raises(ModelError, match="node 'sum' reads 'nowhere', which nothing computes"):
+        frontends.load(write(body))
+    assert not caplog.records
+
+
 def test_functions_are_inlined(run: Run, tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
         g (float[1,4] x) => (float[1,4] y) { y = local.twice(x) }
