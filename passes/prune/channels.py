@@ -10,7 +10,7 @@ from edgecut.frontends.data import Dataset
 from edgecut.ir import work
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program, static_shape
-from edgecut.passes import numerics, stale
+from edgecut.passes import numerics, split, stale
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.prune import choose, reconstruction, refit, rules, shrink
 from edgecut.passes.prune.dims import Axis, Channel, ChannelGroup
@@ -79,8 +79,7 @@ class Prune(Pass):
             names = refit.layers(before, program)
             with context.progress.task("refitting", len(names)) as advance:
                 refit.refit(before, program, names, kept, dataset, advance)
-            unseen = (s for i, s in enumerate(dataset) if refit.is_held_out(i))
-            figures |= numerics.compare(expected, program, unseen).metrics()
+            figures |= numerics.compare(expected, program, split.test(dataset)).metrics()
         context.metrics = {**figures, **_figures(program, "")}
         return program
 
@@ -88,9 +87,9 @@ class Prune(Pass):
         if self.calibration is None:
             return None
         dataset = data.load(self.calibration, program.inputs, self.samples)
-        if len(dataset) < refit.HOLD_OUT:
+        if len(dataset) < split.EVERY:
             what = f"{len(dataset)} samples are too few to refit weights to"
-            raise ModelError(what, where=str(self.calibration), hint=f"at least {refit.HOLD_OUT}, better 100")
+            raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}, better 100")
         return dataset
 
     def _choose(

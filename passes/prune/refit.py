@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgecut.ir import extract
 from edgecut.ir.program import Program
+from edgecut.passes import split
 from edgecut.passes.numerics import Array, Runner, Sample
 from edgecut.passes.prune.rules import integer
 
@@ -25,15 +26,8 @@ Kept = Mapping[str, Sequence[int]]
 ROWS = 256
 # Ridges tried, relative to the mean square of the features; no correction at all is tried too.
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-# Every so many samples, one is held out: it decides on the ridge, and figures are reported on it.
-HOLD_OUT = 4
 # Layers with more inputs than this per result would need gigabytes for their normal equations.
 MAX_FEATURES = 8192
-
-
-def is_held_out(index: int) -> bool:
-    """Whether a sample is kept from the regression."""
-    return index % HOLD_OUT == HOLD_OUT - 1
 
 
 def layers(before: Program, after: Program) -> list[str]:
@@ -90,7 +84,7 @@ def _refit_layer(
         wanted = wanted[chosen][:, kept.get(output, slice(None))]
         features = layer.features(now(sample), chosen)
         missing = wanted - layer.apply(features)
-        (test if is_held_out(index) else fit).add(features, layer.grouped(missing))
+        (test if split.is_held_out(index) else fit).add(features, layer.grouped(missing))
     changes = [fit.solve(ridge) for ridge in RIDGES]
     errors = [test.error(change) for change in changes]
     best = int(np.argmin(errors))

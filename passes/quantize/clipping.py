@@ -30,8 +30,9 @@ def clip(counts: Counts, span: Range, method: str, percentile: float) -> Range:
         return span
     if method == "percentile":
         return _percentile(counts, span, percentile)
-    error = _divergence if method == "entropy" else _squared_error
-    return _search(counts, span, error)
+    if method == "mse":
+        return _search(counts, span, _squared_error)
+    return _search(_without_zeros(counts, span), span, _divergence)
 
 
 def _percentile(counts: Counts, span: Range, percentile: float) -> Range:
@@ -41,6 +42,18 @@ def _percentile(counts: Counts, span: Range, percentile: float) -> Range:
     low = edges[int(np.searchsorted(cumulative, tail, side="right"))]
     high = edges[min(int(np.searchsorted(cumulative, 1 - tail)) + 1, len(counts))]
     return float(low), float(high)
+
+
+def _without_zeros(counts: Counts, span: Range) -> Counts:
+    """Zeros, of which a Relu makes many, are exact on every grid: they must not count as information lost."""
+    bin_ = int((0 - span[0]) / (span[1] - span[0]) * len(counts))
+    if not 0 <= bin_ < len(counts):
+        return counts
+    around = counts[max(0, bin_ - 1) : bin_ + 2].copy()
+    around[min(bin_, 1)] = 0
+    found = counts.copy()
+    found[bin_] = min(counts[bin_], around.max(initial=0))
+    return found
 
 
 def _search(counts: Counts, span: Range, error: Error) -> Range:

@@ -37,6 +37,11 @@ def asymmetric(low: float, high: float) -> Grid:
     return Grid(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
 
+def symmetric(low: float, high: float) -> Grid:
+    """The grid that spans a range with zero at 0; -128 is not used."""
+    return Grid(float(np.float32(max(abs(low), abs(high), 127 * _SMALLEST_SCALE) / 127)), 0)
+
+
 def channel_scales(weight: Floats, axis: int, bias: Floats | None, input_scale: float) -> Floats:
     """Symmetric scale of each output channel, so that weights fit int8 and biases fit int32.
 

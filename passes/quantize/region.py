@@ -35,6 +35,8 @@ class Region:
     """The part of a graph that runs on integers."""
 
     nodes: set[oir.Node] = field(default_factory=set)
+    chains: list[tuple[oir.Node, ...]] = field(default_factory=list)
+    """The same nodes, those together that one kernel computes."""
     inner: set[oir.Value] = field(default_factory=set)
     """Values between nodes that one kernel computes together (Conv to Relu): never rounded."""
     biases: dict[oir.Node, oir.Value] = field(default_factory=dict)
@@ -61,6 +63,7 @@ def select(program: Program, keep: frozenset[str] = frozenset()) -> Region:
             continue
         chain = list(_chain(node, keep, region))
         region.nodes.update(chain)
+        region.chains.append(tuple(chain))
         region.inner.update(n.outputs[0] for n in chain[:-1])
         quantized.update(v for v in (*activations(node), *chain[-1].outputs))
     return region
