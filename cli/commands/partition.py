@@ -27,7 +27,7 @@ def partition(
         typer.Option(metavar="NAME", help="Take this cut: its crossing tensors joined by '+'."),
     ] = None,
     mode: Annotated[
-        str, typer.Option(metavar="best|features", help="Cut at the best place, or before the head.")
+        str, typer.Option(metavar="best|features", help="The best cut, or the one before the head.")
     ] = "best",
     head: Annotated[
         str | None, typer.Option(metavar="NODE", help="Begins the head; else: after the last spatial tensor.")

@@ -13,6 +13,9 @@ from edgecut.passes.partition.problem import INPUT, Mask, Problem
 
 LIMIT = 10_000
 
+VISITS = 10
+"""How many sets are looked at for each legal one that is wanted: with sealed tensors few may be legal."""
+
 
 def all_cuts(program: Program, limit: int = LIMIT) -> list[Cut]:
     """All legal cuts of a profiled program; beyond ``limit`` only those where one tensor crosses.
@@ -36,16 +39,16 @@ def placements(problem: Problem, limit: int = LIMIT) -> tuple[list[Mask], bool]:
         limit: If there are more, only edge-only, cloud-only and those where one tensor crosses are given.
     """
     found: list[Mask] = []
-    for cloud in _down_sets(problem):
-        found.append(cloud)
-        if len(found) > limit:
-            single = list(_single_tensor(problem))
-            return sorted(single, key=_most_cloud), False
+    for visited, cloud in enumerate(_down_sets(problem)):
+        if is_legal(problem, cloud):
+            found.append(cloud)
+        if len(found) > limit or visited > VISITS * limit:
+            return sorted(_single_tensor(problem), key=_most_cloud), False
     return sorted(found, key=_most_cloud), True
 
 
 def _down_sets(problem: Problem) -> Iterator[Mask]:
-    """Every set of groups that holds all that its groups are computed from, as the cloud's complement.
+    """Every set of groups that holds all that its groups are computed from, by its complement in the cloud.
 
     Groups are added in topological order, so each set is reached once, and each step on the way is one.
     """
@@ -54,8 +57,7 @@ def _down_sets(problem: Problem) -> Iterator[Mask]:
     stack: list[tuple[int, Mask]] = [(0, ~on_edge)]
     while stack:
         start, cloud = stack.pop()
-        if is_legal(problem, cloud):
-            yield cloud
+        yield cloud
         for at in range(start, len(choice)):
             group = choice[at]
             if not any(cloud[parent] for parent in problem.parents[group]):

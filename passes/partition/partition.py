@@ -36,6 +36,8 @@ class Partition(Pass):
         (), help="Of a weighted objective, per s, J and USD: latency=1,energy=0.5."
     )
     cut: str | None = option(None, help="Take this cut: its crossing tensors joined by '+'.")
+    mode: Literal["best", "features"] = option("best", help="The best cut, or the one before the head.")
+    head: str | None = option(None, help="Node that begins the head; none: after the last spatial tensor.")
     max_latency_ms: float | None = option(None, help="Budget: milliseconds per inference.")
     max_energy_j: float | None = option(None, help="Budget: joules that the device draws per inference.")
     max_cost_usd: float | None = option(None, help="Budget: US dollars per inference.")
@@ -68,6 +70,10 @@ class Partition(Pass):
                 raise UsageError("is below 0", where=f"partition{{{name}}}")
         if bool(self.weights) != (self.objective == "weighted"):
             raise UsageError("weights go with objective=weighted", where="partition{weights}")
+        if self.head is not None and self.mode != "features":
+            raise UsageError("goes with mode=features", where="partition{head}")
+        if self.cut is not None and self.mode != "best":
+            raise UsageError("give a cut or mode=features, not both", where="partition{cut}")
 
     def run(self, program: Program, context: Context) -> Program:
         """Annotate the model with the plan, and every node with its side under the chosen cut."""
@@ -91,7 +97,16 @@ class Partition(Pass):
         """
         at = self.situation(program)
         labels = privacy.taint(program, self.private, self.declassify) if self.private else None
-        return Request(at, self.objective, self._pricing(), self._budgets(at), self.cut, labels)
+        return Request(
+            situation=at,
+            objective=self.objective,
+            pricing=self._pricing(),
+            budgets=self._budgets(at),
+            forced=self.cut,
+            features=self.mode == "features",
+            head=self.head,
+            labels=labels,
+        )
 
     def situation(self, program: Program) -> Situation:
         """The network and the targets, with what the options change about them."""

@@ -8,7 +8,7 @@ import numpy as np
 from edgecut.ir import extract
 from edgecut.ir.annotations import Cut, Plan
 from edgecut.ir.program import Program
-from edgecut.passes.partition import cuts, objective, reader
+from edgecut.passes.partition import cuts, features, objective, reader
 from edgecut.passes.partition.baselines import baselines
 from edgecut.passes.partition.envelope import Band, best_at, over_bandwidth
 from edgecut.passes.partition.infeasible import explained
@@ -34,6 +34,10 @@ class Request:
     """They hold at the situation's network."""
     forced: str | None = None
     """Name of the cut to take, whether it is the best or not."""
+    features: bool = False
+    """Cut where the head begins, whether that is the best or not ..."""
+    head: str | None = None
+    """... which is at this node, or after the last spatial tensor."""
     labels: Labels | None = None
     """What may not leave the device."""
 
@@ -86,8 +90,8 @@ def plan(posed: Posed, request: Request) -> Plan:
     """
     problem, network = posed.problem, request.situation.network
     bands = candidates(posed, request)
-    if request.forced is not None:
-        first = _forced(posed, request.forced, request.budgets)
+    first = _forced(posed, request)
+    if first is not None:
         bands = [next((b for b in bands if np.array_equal(b.cloud, first)), Band(first, *NOWHERE)), *bands]
     rates = latency(request.situation).at(request.situation.delay)
     made = [
@@ -133,11 +137,20 @@ def bottleneck(at: Situation) -> Bottleneck:
     return Bottleneck((*sides, Rates(up_byte=at.delay), Rates(down_byte=down)))
 
 
-def _forced(posed: Posed, name: str, budgets: Sequence[Budget]) -> Mask:
-    cut = extract.named_cut(posed.program, name)
-    cloud = cuts.to_placement(posed.program, posed.problem, posed.members, cut)
-    for budget in budgets:
-        budget.check(posed.problem, cloud, name)
+def _forced(posed: Posed, request: Request) -> Mask | None:
+    """The placement that the user asks for, if any."""
+    program, problem, members = posed.program, posed.problem, posed.members
+    if request.forced is not None:
+        cut = extract.named_cut(program, request.forced)
+        cloud, name = cuts.to_placement(program, problem, members, cut), cut.name
+    elif request.features:
+        cloud = features.head(program, problem, members, request.head)
+        name = posed.cut(cloud).name
+        cuts.check(problem, cloud, name)
+    else:
+        return None
+    for budget in request.budgets:
+        budget.check(problem, cloud, name)
     return cloud
 
 

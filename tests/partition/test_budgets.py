@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -176,6 +176,18 @@ def test_energy_is_the_sum_of_its_parts(bottleneck: Program, options: dict[str, 
     request = Partition(objective="cost", **options).request(bottleneck)
     expected = 0.01 * 0.1 + 0.001 + (10 + 4) * 1e6 / 1e9
     assert request.quantity().value(problem, cut_at_b) == pytest.approx(expected)
+
+
+def test_a_loaded_server_costs_waiting_and_money(bottleneck: Program, options: dict[str, Any]) -> None:
+    problem, cut_at_b = _problem(bottleneck), np.array([False, False, True])
+    wanted: tuple[tuple[Literal["energy", "cost"], float], ...] = (
+        ("energy", 1.0 * 0.1),
+        ("cost", 0.01 * 0.1),
+    )
+    for objective, more in wanted:
+        passes = [Partition(objective=objective, load=load, **options) for load in (1, 2)]
+        idle, busy = (item.request(bottleneck).quantity() for item in passes)
+        assert busy.value(problem, cut_at_b) - idle.value(problem, cut_at_b) == pytest.approx(more)
 
 
 def _problem(program: Program) -> Problem:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as oir
 import pytest
 
 from edgecut.ir import annotations, extract
@@ -317,3 +318,46 @@ def test_of_equal_cuts_that_send_the_same_the_one_with_more_on_the_edge_is_taken
     free = [node(f"n{i}", (f"n{i - 1}" if i else "x",), 10, edge=0.0, cloud=0.0) for i in range(5)]
     program = make([*free, node("end", ("n4",), 4, edge=9.0, cloud=0.0)], ["end"], {"x": 10})
     assert best(program) == "n4"
+
+
+@pytest.fixture
+def network_with_head(make: Make, node: Make) -> Program:
+    """Two branches of a backbone [1,2,4,4], pooled to [1,2,1,1], and a head of two layers."""
+    program: Program = make(
+        [
+            node("conv", ("x",), 32),
+            node("pool", ("conv",), 2),
+            node("dense", ("pool",), 2),
+            node("softmax", ("dense",), 2),
+        ],
+        ["softmax"],
+    )
+    for name, shape in {"conv": (1, 2, 4, 4), "pool": (1, 2, 1, 1), "dense": (1, 2)}.items():
+        program.value(name).shape = oir.Shape(shape)
+    return program
+
+
+def test_mode_features_cuts_after_the_last_spatial_tensor(network_with_head: Program) -> None:
+    assert chosen_by(network_with_head, mode="features") == "conv"
+
+
+def test_mode_features_cuts_before_the_head_that_is_named(network_with_head: Program) -> None:
+    assert chosen_by(network_with_head, mode="features", head="dense") == "pool"
+    with pytest.raises(UsageError, match=r"--head: no node named 'dens' \(did you mean 'dense'"):
+        chosen_by(network_with_head, mode="features", head="dens")
+    with pytest.raises(UsageError, match="goes with mode=features"):
+        chosen_by(network_with_head, head="dense")
+
+
+def test_mode_features_keeps_to_what_is_legal(bottleneck: Program, network_with_head: Program) -> None:
+    with pytest.raises(ConstraintError, match="no tensor has dimensions in space or time"):
+        chosen_by(bottleneck, mode="features")
+    with pytest.raises(ConstraintError, match="memory; the budget is"):
+        chosen_by(network_with_head, mode="features", max_memory_mb=1e-5)
+
+
+def chosen_by(program: Program, **options: Any) -> str:
+    out = pipeline.run([Partition(**options)], program, Context(), use_cache=False)
+    found = annotations.get(out.model, Plan)
+    assert found is not None
+    return found.chosen.cut.name
