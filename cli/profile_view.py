@@ -52,6 +52,8 @@ def compared(found: Comparison, *, as_json: bool) -> None:
         print(typed.dumps(found, indent=2))
         return
     console().print(_comparison(found))
+    if not found.differs:
+        print("The wholes differ by no more than their spreads.")
 
 
 def precisions(found: dict[str, tuple[Comparison, list[str]]], *, as_json: bool) -> None:
@@ -85,7 +87,6 @@ def _comparison(found: Comparison) -> Table:
             ratio = f"{line.ratio:.2f}" if line.ratio is not None else "-"
             table.add_row(line.name, seconds(line.first_s), seconds(line.second_s), ratio)
         table.add_section()
-    table.caption = None if found.differs else "The wholes differ by no more than their spreads."
     return table
 
 

@@ -23,6 +23,7 @@ def console() -> Console:
 
 def build(made: Manifest, folder: Path) -> None:
     """Print what a build holds: its cuts, and what not splitting would take."""
+    from rich.markup import escape
     from rich.table import Table
 
     from edgecut.ir.printer import seconds, size
@@ -31,9 +32,12 @@ def build(made: Manifest, folder: Path) -> None:
     out = console()
     network = made.network
     out.print(
-        f"[bold]{made.model}[/]  edge {made.edge.name} ({made.edge.costs}), cloud {made.cloud.name} "
-        f"({made.cloud.costs}), {network.name}: {network.up_mbps:g}/{network.down_mbps:g} Mbit/s, "
-        f"round trip {seconds(network.rtt_s)}, quantization {made.quantization}"
+        f"[bold]{escape(made.model)}[/]  edge {made.edge.name} ({made.edge.costs}), cloud {made.cloud.name} "
+        f"({made.cloud.costs}), quantization {made.quantization}"
+    )
+    out.print(
+        f"{network.name}: {network.up_mbps:g} Mbit/s up, {network.down_mbps:g} Mbit/s down, "
+        f"round trip {seconds(network.rtt_s)}\n"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (("", "left"), ("cut", "left"), ("latency", "right"), ("edge", "right")):
@@ -43,12 +47,12 @@ def build(made: Manifest, folder: Path) -> None:
     for i, cut in enumerate(made.cuts):
         mark = "=>" if i == 0 else ""
         figures = (seconds(cut.latency_s), seconds(cut.edge_s), seconds(cut.cloud_s), size(cut.up_bytes))
-        table.add_row(mark, cut.name, *figures, bandwidth_range(cut))
-    table.add_section()
+        table.add_row(mark, escape(cut.name), *figures, bandwidth_range(cut))
+    table.add_row("", "[dim]without splitting:[/]")
     for base in made.baselines:
         latency = seconds(base.latency_s) if base.latency_s is not None else "-"
         upload = size(base.up_bytes) if base.up_bytes else ""
-        table.add_row("", f"[dim]{base.name}[/]", latency, "", "", upload, base.reason)
+        table.add_row("", f"[dim]{escape(base.name)}[/]", latency, "", "", upload, base.reason)
     out.print(table)
     total = sum(f.bytes for f in made.files)
     out.print(f"{folder}/: {len(made.files)} files, {size(total)}")

@@ -4,7 +4,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgecut.ir import annotations, files, store
@@ -15,7 +15,10 @@ from edgecut.passes import text
 from edgecut.passes.base import Context, Pass
 
 # The tools whose version may change what a pass makes of the same input.
-TOOLS = ("edgecut", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "ai-edge-litert", "numpy", "scipy")
+TOOLS = (
+    "edgecut", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "ai-edge-litert", "numpy", "scipy",
+    "torch", "onnxscript", "tensorflow", "tf2onnx",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,17 @@ def run(
 def cache_key(item: Pass, fingerprint: str) -> str:
     """SHA-256 over all that the result of a pass depends on."""
     parts = [fingerprint, text.unparse(item), str(item.version), platform.machine(), platform.node()]
-    parts += [f"{tool}={version(tool)}" for tool in TOOLS]
+    parts += [f"{tool}={_version(tool)}" for tool in TOOLS]
     parts += [_content(path) for path in item.files()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@functools.cache
+def _version(tool: str) -> str:
+    try:
+        return version(tool)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def _run_one(

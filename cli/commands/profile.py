@@ -44,6 +44,10 @@ def profile(
         str | None,
         typer.Option(metavar="TARGET", help="Fit this target's figures to the profiles; prints its file."),
     ] = None,
+    device_files: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write what to carry to a device and profile there: sh profile.sh."),
+    ] = None,
     shape: Shape = None,
     depfile: Depfile = None,
     no_cache: NoCache = False,
@@ -66,7 +70,11 @@ def profile(
         return report.of(program)
 
     given = list(models or ())
-    if fit is not None:
+    if device_files is not None:
+        passes = study.pipeline(given, options, edge, cloud)[:-1]
+        for path in study.device_files(session.run(passes, flags), device_files):
+            typer.echo(path)
+    elif fit is not None:
         text = study.fitted(fit, given, options, edge, profiled)
         files.write(output, text.encode()) if output else typer.echo(text, nl=False)
     elif compare is not None:
