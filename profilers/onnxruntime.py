@@ -49,10 +49,14 @@ def measure(program: Program, groups: Groups, threads: int, runs: int) -> GroupT
     first = stats.repeat(whole_call, 1, 0.0, 1)[0]
     stats.repeat(whole_call, runs, WARM_UP_S, 2)
     whole = stats.quiet(whole_call, runs, BUDGET_S)
-    kernels = _kernels(data, feeds, threads, whole.runs, _names(program, groups))
+    names = _names(program, groups)
+    kernels = _kernels(data, feeds, threads, whole.runs, names)
+    if _apart(kernels, whole):
+        # Perhaps other work disturbed one of them: both again, and the quicker of each counts.
+        whole = min(whole, stats.quiet(whole_call, runs, BUDGET_S), key=lambda s: s.median_s)
+        kernels = min(kernels, _kernels(data, feeds, threads, whole.runs, names), key=_sum)
     raw = attribute(kernels, groups.order, groups.before, groups.weights)
-    operators = sum(raw.values())
-    apart = abs(operators / whole.median_s - 1) > intervals.TOLERANCE
+    apart = _apart(kernels, whole)
     if apart:
         raw = intervals.correct(raw, groups.order, *_prefixes(program, groups, threads, runs), whole.median_s)
     times = {g: Time(s, "measured", whole.spread) for g, s in scale(raw, whole.median_s).items()}
@@ -60,7 +64,7 @@ def measure(program: Program, groups: Groups, threads: int, runs: int) -> GroupT
         key="",
         threads=threads,
         runs=whole.runs,
-        operators_s=operators,
+        operators_s=_sum(kernels),
         correction="intervals" if apart else "scaled",
         attribution="onnxruntime profiler",
         outliers=whole.outliers,
@@ -85,6 +89,14 @@ def time_whole(program: Program, threads: int, runs: int) -> Stats:
     call = _call(_session(program.bytes(), threads, None), feeds)
     stats.repeat(call, runs, WARM_UP_S, 2)
     return stats.quiet(call, runs, BUDGET_S)
+
+
+def _sum(kernels: Sequence[Kernel]) -> float:
+    return sum(k.seconds for k in kernels)
+
+
+def _apart(kernels: Sequence[Kernel], whole: Stats) -> bool:
+    return abs(_sum(kernels) / whole.median_s - 1) > intervals.TOLERANCE
 
 
 def _prefixes(program: Program, groups: Groups, threads: int, runs: int) -> tuple[list[int], list[float]]:

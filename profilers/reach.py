@@ -9,11 +9,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecut.ir import typed
+from edgecut.ir import files, typed
 from edgecut.ir.errors import ModelError, TargetError
 from edgecut.profilers.ondevice import BAD_MODEL
 from edgecut.profilers.record import SCHEMA, FileProfile
-from edgecut.targets.spec import Device
+from edgecut.targets.spec import FILE, Device
 
 # Seconds after which a profile is given up: loading, and many times what timing is given.
 TIMEOUT_S = 600.0
@@ -42,9 +42,28 @@ def run(device: Device, path: Path, settings: Settings, *, operators: bool = Tru
         arguments.append("--no-operators")
     if device.is_local:
         return local(path, arguments)
+    if device.reach.startswith(FILE):
+        return recorded(Path(device.reach.removeprefix(FILE)), path)
     from edgecut.profilers import remote, transport
 
     return remote.profile(transport.open_transport(device.reach), path, arguments, keep=settings.keep)
+
+
+def recorded(profile: Path, path: Path) -> FileProfile:
+    """A profile that ``profile.sh`` printed on a device, of the very file that is asked about.
+
+    Raises:
+        ModelError: There is no such profile, or it is of another model.
+    """
+    if not profile.is_file():
+        raise ModelError("no such file", where=str(profile), hint="profile.sh on the device prints it")
+    found = parse(0, profile.read_text(encoding="utf-8", errors="replace"), "", str(profile))
+    if found.sha256 != files.sha256(path):
+        hint = "edgecut profile --device-files writes what to profile"
+        raise ModelError(
+            "is the profile of another model, or of another edgecut's", where=str(profile), hint=hint
+        )
+    return found
 
 
 def local(path: Path, arguments: list[str]) -> FileProfile:

@@ -119,7 +119,8 @@ class Device:
     flash_mb: float | None = None
     """Storage that a model has to fit in; None: no limit worth naming."""
     reach: str = ""
-    """``local``, ``ssh://user@host[:port]``, ``adb://SERIAL``; empty: not at hand, so costs are predicted."""
+    """``local``, ``ssh://user@host[:port]``, ``adb://SERIAL``, ``file:profile.json`` (measured by hand);
+    empty: not at hand, so costs are predicted."""
     scheme: Literal["none", "int8"] = "int8"
     """Quantization that suits it."""
     operators: tuple[str, ...] = ()
@@ -186,13 +187,16 @@ def load_device(name: str) -> Device:
     """A device by its name, or from the user's file (a path that ends in ``.toml``).
 
     ``name:MB`` chooses one of the sizes in which a cloud offers it. ``ssh://...`` and ``adb://...`` are
-    devices that are measured over that connection.
+    devices that are measured over that connection; a path that ends in ``.json`` is what ``profile.sh``
+    printed on a device that nobody can connect to.
 
     Raises:
         UsageError: No such device or file, or the file does not fit; the message names the key.
     """
     if name.startswith(("ssh://", "adb://")):
-        return _remote(name)
+        return _reached(name, name)
+    if name.endswith(".json"):
+        return _reached(Path(name).stem, f"{FILE}{name}")
     base, _, size = name.partition(":")
     if base.endswith(".toml") or not size:
         return _check_device(_load(Device, "devices", name), name)
@@ -238,6 +242,7 @@ def text(room: str, name: str) -> str:
     return _text(room, ALIASES.get(base, base))
 
 
+FILE = "file:"
 ALIASES = {"lte": "4g"}
 """Other names of networks."""
 
@@ -277,9 +282,11 @@ def _user_text(path: Path) -> str:
         raise UsageError(reason.lower(), where=str(path)) from error
 
 
-def _remote(url: str) -> Device:
+def _reached(name: str, reach: str) -> Device:
     """A device that is only known by how to reach it: measured, never predicted."""
-    return Device(name=url, title=url, kind="edge", runtime="litert", cores=1, memory_mb=1 << 20, reach=url)
+    return Device(
+        name=name, title=reach, kind="edge", runtime="litert", cores=1, memory_mb=1 << 20, reach=reach
+    )
 
 
 def _sized(device: Device, size: str) -> Device:
@@ -296,7 +303,7 @@ def _check_device(device: Device, name: str) -> Device:
     compute = device.compute
     _require(device.cores > 0, name, "cores has to be above 0")
     _require(device.memory_mb > 0, name, "memory_mb has to be above 0")
-    reachable = device.reach in ("", "local") or device.reach.startswith(("ssh://", "adb://"))
+    reachable = device.reach in ("", "local") or device.reach.startswith(("ssh://", "adb://", FILE))
     _require(
         reachable, name, f"reach is {device.reach!r}; it is local, ssh://user@host, adb://SERIAL or empty"
     )

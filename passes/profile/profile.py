@@ -25,7 +25,7 @@ class ProfileTargets(Pass):
     name = "profile"
     cacheable = True
 
-    edge: str = option("local", help="Edge device: a name, a .toml file, or ssh://user@host.")
+    edge: str = option("local", help="Edge device: a name, a .toml file, ssh://user@host, or profile.json.")
     cloud: str = option("local", help="Server: a name, or a .toml file.")
     threads: int = option(1, help="CPU threads on either side.")
     runs: int = option(50, help="Timed inferences at most; fewer where they take long.")
@@ -33,8 +33,8 @@ class ProfileTargets(Pass):
     keep: bool = option(False, help="Leave what was sent on a remote device.")
 
     def files(self) -> list[Path]:
-        """The user's target files."""
-        return [Path(name) for name in (self.edge, self.cloud) if name.endswith(".toml")]
+        """The user's target files, and profiles measured by hand."""
+        return [Path(name) for name in (self.edge, self.cloud) if name.endswith((".toml", ".json"))]
 
     def check_before(self, program: Program) -> None:
         """Raise where options make no sense or shapes are not known."""

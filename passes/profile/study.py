@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecut.ir import files
 from edgecut.ir.errors import UsageError
+from edgecut.ir.program import Program
 from edgecut.passes import recipes
 from edgecut.passes.base import Pass
 from edgecut.passes.profile import compare, refit, report
@@ -109,6 +111,19 @@ def new_target(name: str, profiles: Sequence[Path]) -> str:
     reports = [report.read(path) for path in profiles]
     device = refit.new(name, reports)
     return toml.dumps(device, _origin(reports, "edge", device.compute.error if device.compute else None))
+
+
+def device_files(program: Program, folder: Path) -> list[Path]:
+    """Write what to carry to a device that nobody can connect to: the model, the profiler and its script.
+
+    Raises:
+        ConstraintError: The edge cannot run the whole model.
+        TargetError: The disk is full or the place cannot be written.
+    """
+    from edgecut.profilers import application, litert
+
+    files.write(folder / "model.tflite", litert.emit(program))
+    return [folder / "model.tflite", *application.write(folder)]
 
 
 def _origin(reports: Sequence[Report], side: Side, error: object) -> str:

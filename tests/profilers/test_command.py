@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,42 @@ def test_json_is_a_profile_that_makes_targets(model: Path, tmp_path: Path) -> No
     assert "[compute.efficiency.float32]" in fitted.stdout
     side = edgecut("profile", "--compare", tmp_path / "one.json", tmp_path / "two.json")
     assert "no more than their spreads" in side.stdout
+
+
+def test_a_device_that_nobody_can_connect_to(model: Path, tmp_path: Path) -> None:
+    written = edgecut("profile", model, "--device-files", tmp_path)
+    assert written.returncode == 0, written.stderr
+    assert len(written.stdout.splitlines()) == 3
+    there = subprocess.run(
+        ["sh", tmp_path / "profile.sh", tmp_path / "model.tflite", "--runs", "5"],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (tmp_path / "board.json").write_text(there.stdout)
+    done = edgecut("profile", model, "--edge", tmp_path / "board.json", "--cloud", "x86-vm", "--json")
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert data["edge"] == "board"
+    assert data["edge_total"]["source"] == "measured"
+    assert data["edge_total"]["seconds"] == json.loads(there.stdout)["signatures"][0]["whole"]["median_s"]
+
+
+def test_a_profile_of_another_model_is_refused(model: Path, tmp_path: Path) -> None:
+    edgecut("profile", model, "--device-files", tmp_path / "d")
+    (tmp_path / "d" / "model.tflite").write_bytes((tmp_path / "d" / "model.tflite").read_bytes() + b"\0")
+    there = subprocess.run(
+        ["sh", tmp_path / "d" / "profile.sh", tmp_path / "d" / "model.tflite", "--runs", "5"],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (tmp_path / "board.json").write_text(there.stdout)
+    done = edgecut("profile", model, "--edge", tmp_path / "board.json", "--cloud", "x86-vm")
+    assert done.returncode == 1
+    assert "another model" in done.stderr
 
 
 def test_two_targets_side_by_side(model: Path) -> None:
