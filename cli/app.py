@@ -67,7 +67,8 @@ def main() -> None:
     try:
         app()
     except EdgecutError as error:
-        fail(str(error), error.exit_code)
+        notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+        fail(f"{error}{notes}", error.exit_code)
     except BrokenPipeError:
         # The reader of our output is gone (`| head`): nobody is left to tell, and closing must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,14 +1,16 @@
 """Runs passes in order, with listeners between them and a cache beneath them."""
 
+import functools
 import hashlib
 import platform
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgecut.ir import annotations, files, store
-from edgecut.ir.annotations import History, Step
+from edgecut.ir.annotations import Step
 from edgecut.ir.errors import EdgecutError
 from edgecut.ir.program import Program, history
 from edgecut.passes import text
@@ -27,8 +29,6 @@ class Event:
 
     index: int
     item: Pass
-    before: str | None
-    """Fingerprint of the program that went in; None unless a listener asks for it."""
     program: Program
     seconds: float
     cached: bool
@@ -55,18 +55,16 @@ def run(
         use_cache: Take results of cacheable passes from the store where nothing has changed.
 
     Raises:
-        EdgecutError: A pass failed; ``error.pass_text`` is its pipeline text.
+        EdgecutError: A pass failed; a note on the error names it.
     """
-    import time
-
     current = program.copy()
     for index, item in enumerate(passes):
         start = time.perf_counter()
         try:
-            current, cached, before = _run_one(item, current, context, use_cache=use_cache)
+            current, cached = _run_one(item, current, context, use_cache=use_cache)
             seconds = time.perf_counter() - start
             for listener in listeners:
-                listener(Event(index, item, before, current, seconds, cached))
+                listener(Event(index, item, current, seconds, cached))
         except EdgecutError as error:
             error.add_note(f"in pass {item.name}")
             raise
@@ -89,15 +87,13 @@ def _version(tool: str) -> str:
         return "absent"
 
 
-def _run_one(
-    item: Pass, program: Program, context: Context, *, use_cache: bool
-) -> tuple[Program, bool, str | None]:
+def _run_one(item: Pass, program: Program, context: Context, *, use_cache: bool) -> tuple[Program, bool]:
+    """Run a pass, or take its result from the store; the flag says which."""
     item.check_before(program)
-    before = program.fingerprint() if item.cacheable and use_cache else None
-    key = cache_key(item, before) if before else None
+    key = cache_key(item, program.fingerprint()) if item.cacheable and use_cache else None
     found = store.get(key) if key else None
     if found is not None:
-        return found, True, before
+        return found, True
     context.metrics = {}
     result = item.run(program, context)
     steps = (*history(result).steps, Step(text.unparse(item), item.version, dict(context.metrics)))
@@ -105,7 +101,7 @@ def _run_one(
     item.check_after(result)
     if key:
         store.put_quietly(result, key)
-    return result, False, before
+    return result, False
 
 
 def _content(path: Path) -> str:
@@ -115,6 +111,3 @@ def _content(path: Path) -> str:
         inner = sorted(p for p in path.rglob("*") if p.is_file())
         return "\n".join(f"{p.relative_to(path)}={files.sha256(p)}" for p in inner)
     return "absent"
-
-
-__all__ = ["Event", "History", "Listener", "cache_key", "run"]
