@@ -52,6 +52,8 @@ def test_threads_help_as_far_as_cores_and_amdahl_go(device: Device) -> None:
     assert analytic.speedup(half, 4) == pytest.approx(1 / (0.5 + 0.5 / 4))
     assert analytic.speedup(half, 64) == analytic.speedup(half, 4)
     assert analytic.speedup(replace(half, cores=0.25), 4) == 0.25
+    one, four = (analytic.group_seconds(half, CONV, threads) for threads in (1, 4))
+    assert (one - 20e-6) / (four - 20e-6) == pytest.approx(analytic.speedup(half, 4))
 
 
 def test_the_key_tells_devices_and_threads_apart(device: Device) -> None:
