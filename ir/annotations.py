@@ -208,6 +208,8 @@ class Quantization(Annotation):
 
     scheme: str
     samples: int
+    original: str = ""
+    """Key in the store (`edgecut.ir.store`) of the float program, whose nodes have the same names."""
 
 
 @dataclass(frozen=True)

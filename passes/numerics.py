@@ -2,14 +2,14 @@
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgecut.ir import annotations, store
+from edgecut.ir import annotations, extract, store
 from edgecut.ir.annotations import Reference
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import EXTERNAL_DATA_THRESHOLD, Program
@@ -90,14 +90,14 @@ class Difference:
         return figures if self.agreement is None else {**figures, "agreement": round(self.agreement, 4)}
 
 
-def reference(program: Program) -> Program:
-    """What a program is compared with: the imported model, else the program as it is.
+def reference(program: Program, otherwise: Program | None = None) -> Program:
+    """What a program is compared with: the imported model, or where none is known ``otherwise``, or itself.
 
     Raises:
         ModelError: The store no longer holds the imported model.
     """
     found = annotations.get(program.model, Reference)
-    return program.copy() if found is None else store.reference(found.key)
+    return (otherwise or program).copy() if found is None else store.reference(found.key)
 
 
 def compare(expected: Program, found: Program, samples: Iterable[Sample]) -> Difference:
@@ -110,6 +110,17 @@ def compare(expected: Program, found: Program, samples: Iterable[Sample]) -> Dif
     for sample in samples:
         difference.add(first(sample), second(sample))
     return difference
+
+
+def probe(program: Program, name: str) -> Callable[[Sample], Array]:
+    """A function that computes one value from a sample, running only what it needs."""
+    inputs = [spec.name for spec in program.inputs]
+    if name in inputs:
+        return lambda sample: sample[name]
+    part = extract.subgraph(program, inputs, [name], "probe")
+    used = {spec.name for spec in part.inputs}
+    runner = Runner(part)
+    return lambda sample: runner({k: v for k, v in sample.items() if k in used})[name]
 
 
 def _with_outputs(program: Program, names: Sequence[str]) -> Program:

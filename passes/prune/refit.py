@@ -13,10 +13,9 @@ import numpy as np
 import onnx_ir as oir
 from numpy.typing import NDArray
 
-from edgecut.ir import extract
 from edgecut.ir.program import Program
-from edgecut.passes import split
-from edgecut.passes.numerics import Array, Runner, Sample
+from edgecut.passes import numerics, split
+from edgecut.passes.numerics import Array, Sample
 from edgecut.passes.prune.rules import integer
 
 Floats = NDArray[np.float64]
@@ -74,8 +73,8 @@ def _refit_layer(
 ) -> None:
     layer = _Layer.of(node)
     output = node.outputs[0].name or ""
-    now = _probe(after, node.inputs[0].name or "") if node.inputs[0] is not None else None
-    target = _probe(before, output)
+    now = numerics.probe(after, node.inputs[0].name or "") if node.inputs[0] is not None else None
+    target = numerics.probe(before, output)
     assert now is not None
     fit, test = _Normal(), _Normal()
     for index, sample in enumerate(samples):
@@ -121,17 +120,6 @@ class _Normal:
         assert self.left is not None
         assert self.right is not None
         return float(np.sum(weights * (self.left @ weights - 2 * self.right)))
-
-
-def _probe(program: Program, name: str) -> Callable[[Sample], Array]:
-    """Computes one value, and only what it needs."""
-    inputs = [spec.name for spec in program.inputs]
-    if name in inputs:
-        return lambda sample: sample[name]
-    part = extract.subgraph(program, inputs, [name], "probe")
-    used = {spec.name for spec in part.inputs}
-    runner = Runner(part)
-    return lambda sample: runner({k: v for k, v in sample.items() if k in used})[name]
 
 
 def _choose(rows: int, seed: int) -> NDArray[np.int64]:

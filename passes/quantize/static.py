@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from edgecut.frontends import data
 from edgecut.frontends.data import Dataset
-from edgecut.ir import annotations
+from edgecut.ir import annotations, store
 from edgecut.ir.annotations import Quantization
 from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program
@@ -82,6 +82,7 @@ class Quantize(Pass):
         if self.scheme == "none":
             return program
         reference, before = numerics.reference(program), program.weight_bytes()
+        original = store.put(program)
         dataset = None
         if self.calibration is not None:
             dataset = data.load(self.calibration, program.inputs, self.samples)
@@ -91,7 +92,7 @@ class Quantize(Pass):
         else:
             program, figures = self._weights(program)
         stale.drop(program)
-        annotations.put(program.model, Quantization(self.scheme, len(dataset or ())))
+        annotations.put(program.model, Quantization(self.scheme, len(dataset or ()), original))
         if dataset is not None:
             figures = {**numerics.compare(reference, program, dataset).metrics(), **figures}
         sizes = {"weight_bytes_before": before, "weight_bytes": program.weight_bytes()}

@@ -10,7 +10,7 @@ import onnx_ir as oir
 import onnxruntime as ort
 import pytest
 
-from edgecut.ir import annotations
+from edgecut.ir import annotations, store
 from edgecut.ir.annotations import Cost, Origin, Quantization
 from edgecut.ir.errors import EdgecutError, ModelError, UsageError
 from edgecut.ir.program import Program
@@ -125,7 +125,9 @@ def test_annotations(residual: Program, save: Save) -> None:
     annotations.put(next(residual.nodes), Origin(("user_conv", "user_bn")))
     found, context = quantized(residual, save(image=images()))
     record = annotations.get(found.model, Quantization)
-    assert record == Quantization("int8", 32)
+    assert record is not None
+    assert (record.scheme, record.samples) == ("int8", 32)
+    assert store.reference(record.original).bytes() == residual.bytes()
     assert not any(annotations.get(n, Cost) for n in found.nodes)
     assert annotations.get(maker(found.value("wa_dequantized")), Origin) == Origin(("user_conv", "user_bn"))
     metrics = context.metrics

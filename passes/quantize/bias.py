@@ -1,0 +1,126 @@
+"""The pass ``correct-bias``: takes out of each layer the mean error that quantization put into it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as oir
+from numpy.typing import NDArray
+
+from edgecut.frontends import data
+from edgecut.frontends.data import Dataset
+from edgecut.ir import annotations, store
+from edgecut.ir.annotations import Quantization
+from edgecut.ir.errors import ModelError, UsageError
+from edgecut.ir.program import Program
+from edgecut.passes import numerics, split
+from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.quantize.budget import Judge
+
+Floats = NDArray[np.float64]
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
+
+
+@dataclass(frozen=True)
+class CorrectBias(Pass):
+    """Shift the biases of a quantized program by the mean error of their layers on calibration data.
+
+    Layer after the other, so that each sees what those before it now give. A shift that does not lower
+    the error of the model's outputs on samples held out is taken back.
+    """
+
+    name: ClassVar[str] = "correct-bias"
+    cacheable: ClassVar[bool] = True
+    numeric: ClassVar[bool] = True
+
+    calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
+    samples: int | None = option(64, help="use only so many samples, from the start")
+
+    def check_before(self, program: Program) -> None:
+        """Refuse a program that `quantize` did not make."""
+        if self.calibration is None:
+            raise UsageError("correct-bias needs calibration data", hint="calibration=DATA")
+        if self.samples is not None and self.samples < split.EVERY:
+            raise UsageError(
+                f"is {self.samples}", where="correct-bias{samples}", hint=f"at least {split.EVERY}"
+            )
+        record = annotations.get(program.model, Quantization)
+        if record is None or not record.original:
+            raise ModelError("is not quantized", where=program.graph.name, hint="quantize it first")
+
+    def run(self, program: Program, context: Context) -> Program:
+        """Correct layer after layer."""
+        assert self.calibration is not None
+        record = annotations.require(program.model, Quantization, "quantize it first")
+        original = store.reference(record.original)
+        dataset = data.load(self.calibration, program.inputs, self.samples)
+        if len(dataset) < split.EVERY:
+            what = f"{len(dataset)} samples are too few"
+            raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}")
+        unseen = split.test(dataset)
+        judge = Judge(numerics.reference(program, original), unseen, unseen.labels)
+        before = best = judge.quality(program).sqnr_db
+        nodes = [n for n in program.nodes if _bias(n) is not None]
+        kept = 0
+        with context.progress.task("correcting biases", len(nodes)) as advance:
+            for node in nodes:
+                found = _corrected(program, original, node, split.fit(dataset), judge, best)
+                kept, best = kept + (found > best), max(found, best)
+                advance()
+        figures = {"sqnr_db_before": round(before, 3), "sqnr_db": round(best, 3)}
+        context.metrics = {**figures, "layers": kept, "judged_on": len(unseen)}
+        return program
+
+
+def _corrected(
+    program: Program, original: Program, node: oir.Node, dataset: Dataset, judge: Judge, best: float
+) -> float:
+    """Correct one layer, or leave it as it is; the quality in dB with the correction."""
+    bias = _bias(node)
+    assert bias is not None
+    old = bias.const_value
+    assert old is not None
+    step = np.asarray(_constant(node.inputs[2], 1), np.float64)
+    shift = np.rint(_mean_error(program, original, node, dataset) / step)
+    limits = np.iinfo(np.int32)
+    new = np.clip(old.numpy() + shift, limits.min, limits.max).astype(np.int32)
+    bias.const_value = oir.tensor(new, name=bias.name)
+    quality = judge.quality(program).sqnr_db
+    if quality <= best:
+        bias.const_value = old
+    return quality
+
+
+def _mean_error(program: Program, original: Program, node: oir.Node, dataset: Dataset) -> Floats:
+    """What the quantized layer lacks on average, per channel."""
+    found = node.outputs[0].name or ""
+    wanted = next(n for n in original.nodes if n.name == node.name).outputs[0].name or ""
+    real, rounded = numerics.probe(original, wanted), numerics.probe(program, found)
+    axis = 1 if node.op_type.startswith("Conv") else -1
+    total: Floats = np.zeros(1)
+    for sample in dataset:
+        missing = np.moveaxis(real(sample).astype(np.float64) - rounded(sample), axis, -1)
+        total = total + missing.reshape(-1, missing.shape[-1]).mean(axis=0)
+    return total / len(dataset)
+
+
+def _bias(node: oir.Node) -> oir.Value | None:
+    """The int32 bias of a quantized layer that no other layer shares."""
+    if node.op_type not in _WEIGHTED or len(node.inputs) < 3 or node.inputs[2] is None:
+        return None
+    maker = node.inputs[2].producer()
+    if maker is None or maker.op_type != "DequantizeLinear" or len(node.inputs[2].uses()) > 1:
+        return None
+    value = maker.inputs[0]
+    fits = value is not None and value.const_value is not None and value.dtype == oir.DataType.INT32
+    return value if fits else None
+
+
+def _constant(value: oir.Value | None, index: int) -> NDArray[np.generic]:
+    maker = None if value is None else value.producer()
+    assert maker is not None
+    tensor = maker.inputs[index]
+    assert tensor is not None
+    assert tensor.const_value is not None
+    return tensor.const_value.numpy()
