@@ -58,6 +58,27 @@ def build(made: Manifest, folder: Path) -> None:
     out.print(f"{folder}/: {len(made.files)} files, {size(total)}")
 
 
+def lowering(program: Program, *, as_json: bool) -> None:
+    """Print which fusion groups the edge can run, and why not the others."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from edgecut.ir import typed
+    from edgecut.passes.emit.explain import explain
+
+    groups = explain(program)
+    if as_json:
+        print(typed.dumps(groups, indent=2))
+        return
+    table = Table("node", "operators", "edge", box=None, pad_edge=False, header_style="bold")
+    for group in groups:
+        verdict = f"[yellow]no: {escape(group.cloud_only)}[/]" if group.cloud_only else "yes"
+        table.add_row(escape(group.nodes[-1]), "+".join(group.operators), verdict)
+    refused = sum(group.cloud_only is not None for group in groups)
+    console().print(table)
+    console().print(f"{len(groups) - refused} of {len(groups)} groups can run on the edge")
+
+
 def metrics(program: Program, name: str, *, as_json: bool) -> str:
     """What a pass reported, as text."""
     from edgecut.ir import typed

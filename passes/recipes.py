@@ -75,9 +75,9 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     return [*chain, make("partition", **cut), *emit()]
 
 
-def emit() -> list[Pass]:
+def emit(*, verify: bool = False) -> list[Pass]:
     """From a partitioned program to a build directory."""
-    return [make("emit-tflite"), make("emit-onnx"), make("manifest")]
+    return [make("emit-tflite", verify=verify), make("emit-onnx"), make("manifest")]
 
 
 def parse(source: Source, pipeline: str) -> list[Pass]:

@@ -32,6 +32,11 @@ def partition(
     head: Annotated[
         str | None, typer.Option(metavar="NODE", help="Begins the head; else: after the last spatial tensor.")
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Build and time the cuts, and plan with what they took.")
+    ] = False,
+    runs: Annotated[int, typer.Option(help="With --measure: timed inferences at most.")] = 50,
+    threads: Annotated[int, typer.Option(help="With --measure: CPU threads on either side.")] = 1,
     require_win: Annotated[
         str | None, typer.Option(metavar="PERCENT", help="Fail unless splitting wins by this, such as 10%.")
     ] = None,
@@ -78,6 +83,9 @@ def partition(
         "cut": cut,
         "mode": mode,
         "head": head,
+        "measure": "true" if measure else None,
+        "runs": runs,
+        "threads": threads,
         "require_win": require_win,
         "max_latency_ms": max_latency_ms,
         "max_energy_j": max_energy_j,
