@@ -1,6 +1,6 @@
 """What not splitting would do: the comparison that a plan has to stand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -8,12 +8,14 @@ from edgecut.ir import annotations
 from edgecut.ir.annotations import Baseline, ImageInput
 from edgecut.ir.program import Program, nbytes
 from edgecut.passes.partition.objective import Rates
-from edgecut.passes.partition.problem import Problem
+from edgecut.passes.partition.problem import Problem, Totals
 
 FLOAT32 = 4
 
 
-def baselines(program: Program, problem: Problem, latency: Rates) -> tuple[Baseline, ...]:
+def baselines(
+    program: Program, problem: Problem, latency: Rates, known: Mapping[bytes, Totals]
+) -> tuple[Baseline, ...]:
     """Edge-only, and cloud-only with each encoding of the inputs.
 
     An image may be sent as float32, uint8 or JPEG, whose coding is taken to cost no time; other inputs
@@ -23,17 +25,21 @@ def baselines(program: Program, problem: Problem, latency: Rates) -> tuple[Basel
         program: For its inputs, and for what they take as JPEG.
         problem: The costs.
         latency: Prices of the latency at the plan's network.
+        known: What placements add up to where that has been measured, by their bytes.
     """
-    return (_edge_only(problem, latency), *_cloud_only(program, problem, latency))
+    return (_edge_only(problem, latency, known), *_cloud_only(program, problem, latency, known))
 
 
-def _edge_only(problem: Problem, latency: Rates) -> Baseline:
+def _edge_only(problem: Problem, latency: Rates, known: Mapping[bytes, Totals]) -> Baseline:
     if problem.must_cloud.any():
         return Baseline("edge-only", None, reason=_reason(problem, problem.must_cloud, "edge"))
-    return Baseline("edge-only", latency.edge_s * float(problem.edge_s.sum()))
+    nothing = np.zeros(len(problem.groups), bool)
+    return Baseline("edge-only", latency.price(known.get(nothing.tobytes()) or problem.totals(nothing)))
 
 
-def _cloud_only(program: Program, problem: Problem, latency: Rates) -> Iterator[Baseline]:
+def _cloud_only(
+    program: Program, problem: Problem, latency: Rates, known: Mapping[bytes, Totals]
+) -> Iterator[Baseline]:
     if problem.must_edge.any():
         yield Baseline("cloud-only", None, reason=_reason(problem, problem.must_edge, "cloud"))
         return
@@ -42,7 +48,7 @@ def _cloud_only(program: Program, problem: Problem, latency: Rates) -> Iterator[
         name = problem.tensors[int(np.argmax(sealed))]
         yield Baseline("cloud-only", None, reason=f"{name} must not leave the device")
         return
-    totals = problem.totals(everything)
+    totals = known.get(everything.tobytes()) or problem.totals(everything)
     work = latency.price(totals) - latency.up_byte * totals.up_bytes
     for name, size in uploads(program).items():
         yield Baseline(f"cloud-only {name}".rstrip(), work + latency.up_byte * size, size)

@@ -8,7 +8,7 @@ from edgecut.ir.annotations import Cut, CutFigures
 from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
 from edgecut.passes.partition.objective import Rates
-from edgecut.passes.partition.problem import Mask, Problem
+from edgecut.passes.partition.problem import Mask, Problem, Totals
 from edgecut.passes.partition.reader import Members
 
 
@@ -67,22 +67,16 @@ def is_legal(problem: Problem, cloud: Mask) -> bool:
 
 
 def figures(
-    problem: Problem,
-    cut: Cut,
-    cloud: Mask,
-    latency: Rates,
-    best: tuple[float, float | None] = (0.0, 0.0),
+    cut: Cut, totals: Totals, latency: Rates, best: tuple[float, float | None] = (0.0, 0.0)
 ) -> CutFigures:
-    """What a cut is predicted to do.
+    """What a cut is predicted, or was measured, to do.
 
     Args:
-        problem: The costs.
-        cut: The cut, for its name and tensors.
-        cloud: Its placement.
+        cut: The cut.
+        totals: What it adds up to.
         latency: Prices of the latency at the plan's network.
         best: Between which uplink bandwidths it is the best one; both 0 if nowhere.
     """
-    totals = problem.totals(cloud)
     return CutFigures(
         cut=cut,
         edge_s=totals.edge_s,

@@ -70,9 +70,19 @@ def over_bandwidth(solver: Minimizer, family: Family, mbps: float) -> list[Band]
         family: Prices over the delay, the seconds per byte sent.
         mbps: A bandwidth that counts even if it is beyond the usual range.
     """
+    return bands_of(envelope(solver, family), mbps)
+
+
+def bands_of(pieces: Sequence[Piece], mbps: float) -> list[Band]:
+    """An envelope over the delay as bandwidths, from the slowest uplink on, without what no artifact needs.
+
+    Args:
+        pieces: The envelope, their ranges adjoining.
+        mbps: A bandwidth that counts even if it is beyond the usual range.
+    """
     longest = BITS_PER_MEGABYTE / min(SLOWEST_MBPS, mbps)
     shortest = BITS_PER_MEGABYTE / max(FASTEST_MBPS, mbps)
-    pieces = [p for p in envelope(solver, family) if _matters(p, shortest, longest)]
+    pieces = [p for p in pieces if _matters(p, shortest, longest)]
     return [Band(p.cloud, _mbps(p.high) or 0.0, _mbps(p.low)) for p in reversed(_with_ranges(pieces))]
 
 
@@ -97,6 +107,27 @@ def envelope(solver: Minimizer, family: Family) -> list[Piece]:
         else:
             stack.append(between)
     return _with_ranges(_distinct(found))
+
+
+def lower(pieces: Sequence[Piece]) -> list[Piece]:
+    """The lower envelope of some lines, with the range of each."""
+    kept: list[Piece] = []
+    for piece in sorted(pieces, key=lambda p: (-p.slope, p.intercept)):
+        if kept and piece.slope == kept[-1].slope:
+            continue
+        while kept and _hides(kept, piece):
+            kept.pop()
+        kept.append(piece)
+    return _with_ranges(kept)
+
+
+def _hides(kept: Sequence[Piece], piece: Piece) -> bool:
+    """Whether the last of the kept lines is nowhere the lowest beside a new one."""
+    corner = _corner(kept[-1], piece)
+    if corner is None or len(kept) == 1:
+        return corner is None
+    before = _corner(kept[-2], kept[-1])
+    return before is None or corner <= before
 
 
 def _piece(solver: Minimizer, family: Family, priorities: Sequence[Rates]) -> Piece:

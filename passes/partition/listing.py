@@ -27,7 +27,7 @@ def figures(program: Program, wanted: Partition, limit: int = LIMIT) -> tuple[li
     found, complete = placements(posed.problem, limit)
     kept = [cloud for cloud in found if all(b.holds(posed.problem, cloud) for b in request.budgets)]
     rates = latency(request.situation).at(request.situation.delay)
-    return [cuts.figures(posed.problem, posed.cut(cloud), cloud, rates) for cloud in kept], complete
+    return [cuts.figures(posed.cut(cloud), posed.problem.totals(cloud), rates) for cloud in kept], complete
 
 
 __all__ = ["LIMIT", "figures"]

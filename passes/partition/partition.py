@@ -11,10 +11,10 @@ from edgecut.ir.annotations import Placement, Plan, Profile
 from edgecut.ir.errors import EdgecutError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.partition import objective, planning, privacy, reader, win
+from edgecut.passes.partition import measuring, objective, planning, privacy, reader, win
 from edgecut.passes.partition.mixed import Budget
 from edgecut.passes.partition.objective import Family, Situation
-from edgecut.passes.partition.planning import Request
+from edgecut.passes.partition.planning import Known, Posed, Request
 from edgecut.passes.partition.quantities import Crossings, Memory, Priced
 from edgecut.targets.spec import Device, Network, load_device, load_network
 
@@ -44,6 +44,9 @@ class Partition(Pass):
     max_memory_mb: float | None = option(None, help="Budget: weights and peak activations on the edge.")
     max_crossings: int | None = option(None, help="Budget: number of tensors that cross.")
     require_win: str | None = option(None, help="Fail unless splitting wins by this, such as 10%.")
+    measure: bool = option(False, help="Build and time the cuts, and plan with what they took.")
+    runs: int = option(50, help="With measure: timed inferences at most.")
+    threads: int = option(1, help="With measure: CPU threads on either side.")
     private: tuple[str, ...] = option((), help="Inputs that must not leave the device: INPUT or INPUT=LABEL.")
     declassify: tuple[str, ...] = option((), help="Nodes whose outputs may leave it all the same.")
     up_mbps: float | None = option(None, help="Uplink bandwidth, in place of the network's.")
@@ -78,7 +81,9 @@ class Partition(Pass):
     def run(self, program: Program, context: Context) -> Program:
         """Annotate the model with the plan, and every node with its side under the chosen cut."""
         request = self.request(program)
-        made = planning.plan(planning.pose(program, request), request)
+        posed = planning.pose(program, request)
+        known = self._measured(posed, request, context) if self.measure else None
+        made = planning.plan(posed, request, known)
         if self.require_win is not None:
             win.require(made, win.percentage(self.require_win))
         annotations.put(program.model, made)
@@ -88,6 +93,13 @@ class Partition(Pass):
             privacy.annotate(program, request.labels, sorted(sent))
         context.metrics.update(_metrics(made))
         return program
+
+    def _measured(self, posed: Posed, request: Request, context: Context) -> Known:
+        measuring.check_reachable(request.situation)
+        found = measuring.Measured(posed, request, self.runs, self.threads)
+        found.add([band.cloud for band in planning.offered(posed, request)], context)
+        found.refine(context)
+        return found.known
 
     def request(self, program: Program) -> Request:
         """What these options ask for.

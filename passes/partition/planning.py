@@ -1,6 +1,6 @@
 """From a problem to a plan: the cut for the given network, those for other networks, and fallbacks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,16 +10,19 @@ from edgecut.ir.annotations import Cut, Plan
 from edgecut.ir.program import Program
 from edgecut.passes.partition import cuts, features, objective, reader
 from edgecut.passes.partition.baselines import baselines
-from edgecut.passes.partition.envelope import Band, best_at, over_bandwidth
+from edgecut.passes.partition.envelope import Band, Piece, bands_of, best_at, lower, over_bandwidth
 from edgecut.passes.partition.infeasible import explained
 from edgecut.passes.partition.mixed import Budget, MixedSolver
 from edgecut.passes.partition.objective import BYTES_SENT, Family, Rates, Situation, latency
 from edgecut.passes.partition.privacy import Labels
-from edgecut.passes.partition.problem import Mask, Problem
+from edgecut.passes.partition.problem import Mask, Problem, Totals
 from edgecut.passes.partition.quantities import Bottleneck, Priced, Quantity
 from edgecut.passes.partition.reader import Members
 
 NOWHERE = (0.0, 0.0)
+
+Known = Mapping[bytes, tuple[Mask, Totals]]
+"""Placements, by their bytes, with what they add up to."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,13 @@ class Request:
     def family(self) -> Family | None:
         """The prices in this situation."""
         return self.pricing(self.situation) if self.pricing else None
+
+    def price(self, totals: Totals) -> float:
+        """What is minimized, of a placement that adds up to these totals."""
+        family = self.family
+        if family is None:
+            return bottleneck(self.situation).price(totals)
+        return family.at(self.situation.delay).price(totals)
 
     def quantity(self) -> Quantity:
         """What is minimized, at the situation's network."""
@@ -81,23 +91,28 @@ def pose(program: Program, request: Request) -> Posed:
     return Posed(program, problem, reader.group_members(program))
 
 
-def plan(posed: Posed, request: Request) -> Plan:
+def plan(posed: Posed, request: Request, known: Known | None = None) -> Plan:
     """The plan of a profiled program.
+
+    Args:
+        posed: The program.
+        request: What is wanted.
+        known: Placements that have been measured; the plan is then made of these only.
 
     Raises:
         ConstraintError: No cut is legal and within the budgets, or the forced one is not.
         UsageError: There is no cut of the forced name.
     """
     problem, network = posed.problem, request.situation.network
-    bands = candidates(posed, request)
-    first = _forced(posed, request)
-    if first is not None:
-        bands = [next((b for b in bands if np.array_equal(b.cloud, first)), Band(first, *NOWHERE)), *bands]
     rates = latency(request.situation).at(request.situation.delay)
-    made = [
-        cuts.figures(problem, posed.cut(band.cloud), band.cloud, rates, (band.min_mbps, band.max_mbps))
-        for band in _distinct([*bands, *fallbacks(problem, request.budgets)])
-    ]
+    bands, measured = (
+        offered(posed, request, known),
+        {key: found for key, (_, found) in (known or {}).items()},
+    )
+    made = []
+    for band in bands:
+        totals = measured.get(band.cloud.tobytes()) or problem.totals(band.cloud)
+        made.append(cuts.figures(posed.cut(band.cloud), totals, rates, (band.min_mbps, band.max_mbps)))
     return Plan(
         objective=request.objective,
         network=network.name,
@@ -105,8 +120,31 @@ def plan(posed: Posed, request: Request) -> Plan:
         down_mbps=network.down_mbps,
         rtt_s=network.rtt_s,
         cuts=tuple(made),
-        baselines=baselines(posed.program, problem, rates),
+        baselines=baselines(posed.program, problem, rates, measured),
     )
+
+
+def offered(posed: Posed, request: Request, known: Known | None = None) -> list[Band]:
+    """All placements of a plan: the chosen one, those for other bandwidths, and fallbacks."""
+    bands = candidates(posed, request) if known is None else _of_known(request, known)
+    first = _forced(posed, request)
+    if first is not None:
+        bands = [next((b for b in bands if np.array_equal(b.cloud, first)), Band(first, *NOWHERE)), *bands]
+    return _distinct([*bands, *fallbacks(posed.problem, request.budgets)])
+
+
+def _of_known(request: Request, known: Known) -> list[Band]:
+    mbps, family = request.situation.network.up_mbps, request.family
+    if family is None:
+        cloud, _ = min(known.values(), key=lambda item: request.price(item[1]))
+        return [Band(cloud, mbps, mbps)]
+    pieces = [Piece(cloud, *family.line(totals)) for cloud, totals in known.values()]
+    return _chosen_first(bands_of(lower(pieces), mbps), mbps)
+
+
+def _chosen_first(bands: Sequence[Band], mbps: float) -> list[Band]:
+    first = best_at(bands, mbps)
+    return [bands[first], *bands[:first], *bands[first + 1 :]]
 
 
 def candidates(posed: Posed, request: Request) -> list[Band]:
@@ -117,9 +155,7 @@ def candidates(posed: Posed, request: Request) -> list[Band]:
         family = request.family
         if family is None:
             return [Band(solver.minimize([request.quantity(), BYTES_SENT]), mbps, mbps)]
-        bands = over_bandwidth(solver, family, mbps)
-    first = best_at(bands, mbps)
-    return [bands[first], *bands[:first], *bands[first + 1 :]]
+        return _chosen_first(over_bandwidth(solver, family, mbps), mbps)
 
 
 def fallbacks(problem: Problem, budgets: Sequence[Budget]) -> list[Band]:

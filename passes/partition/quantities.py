@@ -7,7 +7,7 @@ import numpy as np
 
 from edgecut.passes.partition.model import Expression, Model
 from edgecut.passes.partition.objective import Rates
-from edgecut.passes.partition.problem import INPUT, Ints, Mask, Problem
+from edgecut.passes.partition.problem import INPUT, Ints, Mask, Problem, Totals
 
 
 class Quantity(Protocol):
@@ -79,7 +79,10 @@ class Bottleneck:
 
     def value(self, problem: Problem, cloud: Mask) -> float:
         """Seconds per inference of one placement."""
-        totals = problem.totals(cloud)
+        return self.price(problem.totals(cloud))
+
+    def price(self, totals: Totals) -> float:
+        """Seconds per inference."""
         return max(stage.price(totals) for stage in self.stages)
 
     def expression(self, model: Model) -> Expression:

@@ -124,7 +124,7 @@ def _row(posed: Posed, request: Request, rtt_ms: float) -> Row:
 
 def _baselines(posed: Posed, request: Request) -> list[Curve]:
     at = request.situation
-    found = baselines(posed.program, posed.problem, objective.latency(at).at(at.delay))
+    found = baselines(posed.program, posed.problem, objective.latency(at).at(at.delay), {})
     return [
         Curve(b.name, b.latency_s - b.up_bytes * at.delay, b.up_bytes * objective.BITS_PER_MEGABYTE, True)
         for b in found

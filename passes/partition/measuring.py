@@ -1,0 +1,111 @@
+"""Profile-guided correction: candidate cuts are built and timed, and the plan is made of what they took.
+
+A sum of operator times is a model of a whole prefix or suffix. So the candidates are measured; then every
+other cut whose predicted price is below the best measured one is measured too, until there is none.
+"""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgecut.ir import extract, files
+from edgecut.ir.annotations import Cut
+from edgecut.ir.errors import TargetError
+from edgecut.ir.program import Program
+from edgecut.passes.base import Context
+from edgecut.passes.partition.enumerate import placements
+from edgecut.passes.partition.objective import Situation
+from edgecut.passes.partition.planning import Posed, Request
+from edgecut.passes.partition.problem import Mask, Totals
+
+ROUNDS = 5
+BATCH = 4
+"""At most so many rounds of so many cuts, besides the candidates."""
+
+
+@dataclass
+class Measured:
+    """Cuts that have been timed, with what they add up to."""
+
+    posed: Posed
+    request: Request
+    runs: int
+    threads: int
+    known: dict[bytes, tuple[Mask, Totals]] = field(default_factory=dict)
+
+    def add(self, clouds: Iterable[Mask], context: Context) -> None:
+        """Time some placements, each once.
+
+        Raises:
+            TargetError: A device cannot be reached.
+            ModelError: A runtime refuses a half.
+        """
+        new = {cloud.tobytes(): cloud for cloud in clouds if cloud.tobytes() not in self.known}
+        cuts = [self.posed.cut(cloud) for cloud in new.values()]
+        at, program = self.request.situation, self.posed.program
+        with context.progress.task("measuring cuts", 2) as advance:
+            edge = _edge(program, cuts, at, self.threads, self.runs)
+            advance()
+            cloud_s = _cloud(program, cuts, at, self.threads, self.runs)
+            advance()
+        for i, (key, cloud) in enumerate(new.items()):
+            predicted = self.posed.problem.totals(cloud)
+            # The load is priced on top of the server's time, and is not part of it here.
+            edge_s, there_s = edge.get(i, predicted.edge_s), cloud_s.get(i, predicted.cloud_s)
+            self.known[key] = cloud, replace(predicted, edge_s=edge_s, cloud_s=there_s)
+
+    def refine(self, context: Context) -> None:
+        """Time every cut that by prediction would be better than the best that was timed."""
+        found, _ = placements(self.posed.problem)
+        budgets, problem = self.request.budgets, self.posed.problem
+        rest = [cloud for cloud in found if all(budget.holds(problem, cloud) for budget in budgets)]
+        for _ in range(ROUNDS):
+            best = min(self.request.price(totals) for _, totals in self.known.values())
+            unknown = [cloud for cloud in rest if cloud.tobytes() not in self.known]
+            prices = [(self.request.price(problem.totals(cloud)), i) for i, cloud in enumerate(unknown)]
+            better = sorted(item for item in prices if item[0] < best)[:BATCH]
+            if not better:
+                return
+            self.add((unknown[i] for _, i in better), context)
+
+
+def check_reachable(at: Situation) -> None:
+    """Raise a `TargetError` unless at least one side can be measured."""
+    edge, cloud = at.edge is not None and at.edge.reach, at.cloud is not None and at.cloud.is_local
+    if not edge and not cloud:
+        raise TargetError(
+            "neither side is at hand to be measured", hint="use local, ssh:// or adb:// targets"
+        )
+
+
+def _edge(program: Program, cuts: Sequence[Cut], at: Situation, threads: int, runs: int) -> dict[int, float]:
+    """Seconds of the edge half of each cut, by its index; empty where the device is not at hand."""
+    if at.edge is None or not at.edge.reach or not cuts:
+        return {}
+    from edgecut.profilers import reach
+    from edgecut.targets import tflite
+
+    emitted = tflite.emit(program, cuts)
+    seconds = {i: 0.0 for i in range(len(cuts)) if i not in emitted.signatures}
+    if not emitted.data:
+        return seconds
+    with tempfile.TemporaryDirectory(prefix="edgecut-") as folder:
+        path = Path(folder) / "model.tflite"
+        files.write(path, emitted.data)
+        profile = reach.run(at.edge, path, reach.Settings(threads, runs), operators=False)
+    timed = {signature.name: signature.whole.median_s for signature in profile.signatures}
+    return {**seconds, **{i: timed[name] for i, name in emitted.signatures.items()}}
+
+
+def _cloud(program: Program, cuts: Sequence[Cut], at: Situation, threads: int, runs: int) -> dict[int, float]:
+    """Seconds of the cloud half of each cut, by its index; empty where the server is not at hand."""
+    if at.cloud is None or not at.cloud.is_local:
+        return {}
+    from edgecut.profilers import onnxruntime
+
+    halves = [extract.split(program, cut)[1] for cut in cuts]
+    return {
+        i: 0.0 if half is None else onnxruntime.time_whole(half, threads, runs).median_s
+        for i, half in enumerate(halves)
+    }

@@ -1,0 +1,98 @@
+"""Plans that are made of measured cuts: with real runtimes, on the bundled network."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecut.ir import annotations
+from edgecut.ir.annotations import Plan
+from edgecut.ir.errors import TargetError
+from edgecut.ir.program import Program
+from edgecut.passes import pipeline, recipes
+from edgecut.passes.base import Context
+from edgecut.passes.partition import planning
+from edgecut.passes.partition.envelope import Piece, lower
+from edgecut.passes.partition.partition import Partition
+
+
+@pytest.fixture(scope="module")
+def profiled(root: Path) -> Program:
+    """The digits network with predicted costs of a much slower device."""
+    front = recipes.Source(root / "fixtures" / "digits.onnx").front()
+    profile = recipes.make("profile", edge="raspberrypi4", cloud="x86-vm")
+    return pipeline.run([*front, profile], Program.empty(), Context(), use_cache=False)
+
+
+def plan(program: Program, item: Partition) -> Plan:
+    found = annotations.get(pipeline.run([item], program, Context()).model, Plan)
+    assert found is not None
+    return found
+
+
+def test_figures_are_what_the_halves_take_and_the_order_follows_them(profiled: Program) -> None:
+    item = Partition(network="ethernet", rtt_ms=0.0, edge="local", cloud="local", measure=True, runs=5)
+    predicted, measured = plan(profiled, replace(item, measure=False)), plan(profiled, item)
+    by_name = {figures.cut.name: figures for figures in measured.cuts}
+    assert {"edge-only", "cloud-only"} <= set(by_name)
+    assert by_name["edge-only"].cloud_s == 0
+    assert by_name["cloud-only"].edge_s == 0
+    assert by_name["edge-only"].edge_s > 0
+    before = {figures.cut.name: figures for figures in predicted.cuts}
+    assert by_name["edge-only"].edge_s != before["edge-only"].edge_s
+    assert by_name["edge-only"].up_bytes == before["edge-only"].up_bytes
+    assert measured.chosen.latency_s == min(figures.latency_s for figures in measured.cuts)
+    baselines = {b.name: b.latency_s for b in measured.baselines}
+    assert baselines["edge-only"] == by_name["edge-only"].latency_s
+
+
+def test_what_cannot_be_reached_keeps_its_prediction(profiled: Program) -> None:
+    item = Partition(network="ethernet", cloud="local", measure=True, runs=5)
+    predicted, measured = plan(profiled, replace(item, measure=False)), plan(profiled, item)
+    seconds = [next(f.edge_s for f in p.cuts if f.cut.name == "edge-only") for p in (predicted, measured)]
+    assert seconds[0] == seconds[1]
+
+
+def test_nothing_at_hand_is_a_target_error(profiled: Program) -> None:
+    with pytest.raises(TargetError, match="neither side is at hand"):
+        plan(profiled, Partition(measure=True))
+
+
+def test_a_cut_is_measured_once(profiled: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgecut.passes.partition import measuring
+
+    timed: list[str] = []
+    real = measuring._edge
+
+    def counted(program: Program, cuts: list[annotations.Cut], *rest: object) -> dict[int, float]:
+        timed.extend(cut.name for cut in cuts)
+        return real(program, cuts, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measuring, "_edge", counted)
+    item = Partition(network="ethernet", rtt_ms=0.0, edge="local", cloud="local", measure=True, runs=5)
+    request = item.request(profiled)
+    posed = planning.pose(profiled, request)
+    found = measuring.Measured(posed, request, 5, 1)
+    found.add([band.cloud for band in planning.offered(posed, request)], Context())
+    found.refine(Context())
+    found.refine(Context())
+    assert len(timed) == len(set(timed)) == len(found.known)
+
+
+def test_lower_envelope_of_lines_is_the_lowest_line_everywhere() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        # Small integers, so that parallel and equal lines and triple corners are common.
+        lines = rng.integers(0, 6, (int(rng.integers(1, 8)), 2)).astype(float)
+        pieces = [Piece(np.array([i]), float(a), float(b)) for i, (a, b) in enumerate(lines)]
+        found = lower(pieces)
+        assert found[0].low == 0.0
+        assert found[-1].high is None
+        assert all(left.high == right.low for left, right in itertools.pairwise(found))
+        for at in [*rng.random(20) * 8, 0.25, 1.0, 2.0]:
+            best = min(piece.price(at) for piece in pieces)
+            here = next(p for p in found if p.high is None or at <= p.high)
+            # A corner is a quotient of small integers: exact to a rounding.
+            assert here.price(at) == pytest.approx(best, abs=1e-12)
