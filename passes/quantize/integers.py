@@ -53,11 +53,11 @@ class Calibrated:
 def calibrated(
     program: Program,
     samples: Iterable[Sample],
-    method: Method,
+    method: Method = "mse",
     *,
-    percentile: float,
-    symmetric: bool,
-    advance: Callable[[], None],
+    percentile: float = 99.99,
+    symmetric: bool = False,
+    advance: Callable[[], None] = lambda: None,
 ) -> Calibrated:
     """Find the ranges of a float program.
 
