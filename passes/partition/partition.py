@@ -32,9 +32,7 @@ class Partition(Pass):
     objective: Literal["latency", "energy", "cost", "throughput", "weighted"] = option(
         "latency", help="What to minimize."
     )
-    weights: tuple[str, ...] = option(
-        (), help="Of a weighted objective, per s, J and USD: latency=1,energy=0.5."
-    )
+    weights: tuple[str, ...] = option((), help='Per s, J and USD: ["latency=1","energy=0.5"]; with weighted.')
     cut: str | None = option(None, help="Take this cut: its crossing tensors joined by '+'.")
     mode: Literal["best", "features"] = option("best", help="The best cut, or the one before the head.")
     head: str | None = option(None, help="Node that begins the head; none: after the last spatial tensor.")

@@ -11,7 +11,7 @@ from edgecut.ir import annotations
 from edgecut.ir.annotations import Plan, Privacy
 from edgecut.ir.errors import ConstraintError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import pipeline
+from edgecut.passes import pipeline, text
 from edgecut.passes.base import Context
 from edgecut.passes.partition.mixed import Budget, InfeasibleError, MixedSolver
 from edgecut.passes.partition.objective import Rates
@@ -346,3 +346,16 @@ def test_unknown_private_inputs_and_declassifiers_are_usage_errors(camera: Progr
         plan(camera, private=("fac",))
     with pytest.raises(UsageError, match="--declassify: no node named 'blurr'"):
         plan(camera, private=("face",), declassify=("blurr",))
+
+
+def test_options_print_back_as_the_text_that_makes_them() -> None:
+    item = Partition(
+        objective="weighted",
+        weights=("latency=1", "energy=0.5"),
+        private=("face=biometric",),
+        max_memory_mb=1.5,
+        max_crossings=2,
+        require_win="10%",
+    )
+    (call,) = text.parse(text.unparse(item))
+    assert text.bind(Partition, call.options) == item
