@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from edgecut.ir import manifest
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.manifest import Manifest, Tensor
-from edgecut.runtime import artifact
+from edgecut.runtime import artifact, batching
 
 VERSION = "1"
 
@@ -36,7 +36,10 @@ class ServedModel:
     outputs: tuple[Tensor, ...]
     hash: str
     threads: int
+    max_batch: int = 1
     _session: Any = None
+    _batched: Any = None
+    _batch_tried: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def load(self) -> None:
@@ -48,24 +51,40 @@ class ServedModel:
         with self._lock:
             if self._session is None:
                 artifact.verify(self.manifest, self.root, artifact.cloud_files(self.manifest, self.name))
-                self._session = _session(
-                    self.root / "cloud" / self.name / VERSION / "model.onnx", self.threads
-                )
+                self._session = _session(self._path, self.threads)
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the model; the inputs must have the shapes and types of `inputs`.
+    def run(self, samples: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run the model on some samples, at once where it can; they have the shapes and types of `inputs`.
 
         Raises:
             ModelError: ONNX Runtime fails on these values, or `load` does.
         """
         self.load()
-        feeds = {t.name: inputs[t.name].reshape(t.shape) for t in self.inputs}
+        feeds = [{t.name: sample[t.name].reshape(t.shape) for t in self.inputs} for sample in samples]
+        if len(feeds) == 1 or not self._can_batch():
+            return [self._run(self._session, feed) for feed in feeds]
+        return batching.split(self._run(self._batched, batching.join(feeds)), len(feeds))
+
+    @property
+    def _path(self) -> Path:
+        return self.root / "cloud" / self.name / VERSION / "model.onnx"
+
+    def _can_batch(self) -> bool:
+        """Whether there is a batched form; it is made when it is first wanted."""
+        with self._lock:
+            if not self._batch_tried:
+                self._batch_tried = True
+                options = _options(self.threads)
+                self._batched = batching.batched_session(self._path, self._session, self.inputs, options)
+                self.max_batch = self.max_batch if self._batched else 1
+            return self._batched is not None
+
+    def _run(self, session: Any, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         names = [t.name for t in self.outputs]
         try:
-            found = self._session.run(names, feeds)
+            return dict(zip(names, session.run(names, feed)))
         except Exception as error:  # its own classes derive from Exception and RuntimeError, by kind
             raise ModelError(f"ONNX Runtime cannot run it: {error}", where=self.name) from error
-        return dict(zip(names, found))
 
 
 class Repository:
@@ -74,16 +93,17 @@ class Repository:
     Args:
         builds: Build folders, or their manifests.
         threads: CPU threads of each model.
+        max_batch: Requests that a model may be run on at once.
 
     Raises:
         ModelError: A manifest is invalid.
         UsageError: No build has a cloud half, or two have a model of the same name.
     """
 
-    def __init__(self, builds: Iterable[Path], *, threads: int = 1) -> None:
+    def __init__(self, builds: Iterable[Path], *, threads: int = 1, max_batch: int = 1) -> None:
         self.models: dict[str, ServedModel] = {}
         for build in builds:
-            for model in _models(build, threads):
+            for model in _models(build, threads, max_batch):
                 if model.name in self.models:
                     raise UsageError(f"another build has a model {model.name!r} too", where=str(build))
                 self.models[model.name] = model
@@ -91,7 +111,7 @@ class Repository:
             raise UsageError("no build has a cloud half: there is nothing to serve")
 
 
-def _models(build: Path, threads: int) -> list[ServedModel]:
+def _models(build: Path, threads: int, max_batch: int) -> list[ServedModel]:
     path = build / manifest.FILE_NAME if build.is_dir() else build
     found = manifest.read(path, verify=False)
     models = []
@@ -101,18 +121,25 @@ def _models(build: Path, threads: int) -> list[ServedModel]:
         inputs = tuple(Tensor(s.name, s.dtype, s.shape) for s in cut.sends)
         outputs = tuple(t for t in found.outputs if t.name not in cut.edge_outputs)
         key = artifact.cloud_hash(found, cut.cloud_model)
-        models.append(ServedModel(cut.cloud_model, path.parent, found, inputs, outputs, key, threads))
+        name, root = cut.cloud_model, path.parent
+        models.append(ServedModel(name, root, found, inputs, outputs, key, threads, max_batch))
     return models
 
 
-def _session(path: Path, threads: int) -> Any:
+def _options(threads: int) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    return options
+
+
+def _session(path: Path, threads: int) -> Any:
+    import onnxruntime as ort
+
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), _options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes derive from Exception and RuntimeError, by kind
         raise ModelError(f"ONNX Runtime does not load it: {error}", where=str(path)) from error

@@ -30,6 +30,8 @@ class Settings:
     """CPU threads of each model."""
     workers: int = 1
     """Requests, or batches of them, that run at once."""
+    max_batch: int = 8
+    """Waiting requests that a model is run on at once, if it can be."""
     max_waiting: int = 64
     """Requests that may wait for a worker; others are refused with 503."""
     max_body: int = 64 << 20
@@ -105,7 +107,7 @@ def _uvicorn(builds: Sequence[Path], settings: Settings) -> Any:
     from edgecut.runtime.http11 import HeadDeadlineProtocol
     from edgecut.runtime.server import application
 
-    repository = Repository(builds, threads=settings.threads)
+    repository = Repository(builds, threads=settings.threads, max_batch=settings.max_batch)
     allowed = tokens.read(settings.token_file) if settings.token_file else []
     engine = Engine(workers=settings.workers, max_waiting=settings.max_waiting)
     config = uvicorn.Config(

@@ -16,6 +16,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each model.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Requests that run at once.")] = 1,
+    max_batch: Annotated[int, typer.Option(min=1, help="Waiting requests that are run as one.")] = 8,
     max_waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; others get 503.")] = 64,
     max_body: Annotated[int, typer.Option(min=1, help="Bytes of the largest request.")] = 64 << 20,
     token_file: Annotated[
@@ -31,6 +32,13 @@ def serve(
         typer.echo(f"edgecut serve: listening on {url}", err=True)
 
     settings = serving.Settings(
-        threads, workers, max_waiting, max_body, token_file=token_file, certificate=tls_cert, key=tls_key
+        threads,
+        workers,
+        max_batch,
+        max_waiting,
+        max_body,
+        token_file=token_file,
+        certificate=tls_cert,
+        key=tls_key,
     )
     serving.serve(builds, host=host, port=port, settings=settings, announce=announce)
