@@ -17,6 +17,7 @@ from edgecut.ir.extract import named_cut
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass
 from edgecut.passes.emit.onnx import EmitOnnx
+from edgecut.passes.emit.tflite import EmitTflite
 from edgecut.passes.manifest.manifest import WriteManifest
 from edgecut.runtime import serving
 
@@ -91,6 +92,4 @@ def _figures(program: Program, name: str) -> CutFigures:
 def _edge_passes(cuts: tuple[str, ...]) -> list[Pass]:
     if set(cuts) == {"cloud-only"}:
         return []
-    from edgecut.passes.emit.tflite import EmitTflite
-
     return [EmitTflite()]
