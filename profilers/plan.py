@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ def groups(program: Program, members: Mapping[str, tuple[str, ...]], weights: Ma
 
     Args:
         program: The program.
-        members: Names of the nodes of each group by its id, in topological order.
+        members: Names of the nodes of each group by its id.
         weights: Predicted seconds of each group.
     """
     of = {name: group for group, names in members.items() for name in names}
@@ -66,4 +67,27 @@ def groups(program: Program, members: Mapping[str, tuple[str, ...]], weights: Ma
             seen.setdefault(of[name], set()).update(reads)
     rank = {g: i for i, g in enumerate(members)}
     before = {g: tuple(sorted(seen.get(g, set()) - {g}, key=rank.__getitem__)) for g in members}
-    return Groups(dict(members), of, before, dict(weights))
+    return Groups({g: members[g] for g in _ordered(before, rank)}, of, before, dict(weights))
+
+
+def _ordered(before: Mapping[str, Sequence[str]], rank: Mapping[str, int]) -> list[str]:
+    """Groups so that each comes after those it reads from, and otherwise as they came.
+
+    The order of their last nodes is not enough: another group may read from a node in the middle of one.
+    """
+    waiting = {g: len(found) for g, found in before.items()}
+    readers: dict[str, list[str]] = {}
+    for group, found in before.items():
+        for source in found:
+            readers.setdefault(source, []).append(group)
+    ready = [(rank[g], g) for g, count in waiting.items() if count == 0]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        _, group = heapq.heappop(ready)
+        ordered.append(group)
+        for reader in readers.get(group, ()):
+            waiting[reader] -= 1
+            if waiting[reader] == 0:
+                heapq.heappush(ready, (rank[reader], reader))
+    return ordered

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import helper
 
-from edgecut.profilers import intervals, kernels
+from edgecut.profilers import intervals, kernels, plan
 from edgecut.profilers.attribution import Kernel, attribute, scale
 from edgecut.profilers.kernels import Operator
 from edgecut.profilers.record import OperatorTime
@@ -98,3 +101,18 @@ def test_far_runs_are_left_out_and_counted() -> None:
     assert found.runs == 6
     assert found.median_s == 1.0
     assert found.spread < 0.02
+
+
+def test_groups_come_after_what_they_read_even_from_the_middle_of_another(make: Any) -> None:
+    """One group holds the first and the third node; the second, a group of its own, reads the first."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], "first"),
+        helper.make_node("Sigmoid", ["a"], ["b"], "second"),
+        helper.make_node("Neg", ["a"], ["c"], "third"),
+        helper.make_node("Add", ["b", "c"], ["y"], "last"),
+    ]
+    program = make(nodes, {"x": (1, 4)}, ["y"])
+    members = {"second": ("second",), "third": ("first", "third"), "last": ("last",)}
+    found = plan.groups(program, members, dict.fromkeys(members, 1.0))
+    assert found.order == ["third", "second", "last"]
+    assert found.before == {"second": ("third",), "third": (), "last": ("second", "third")}
