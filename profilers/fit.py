@@ -183,22 +183,26 @@ def _rates(table: Table, work: Work) -> Rates:
 
 
 def _solve(rows: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Non-negative least squares on relative errors, reweighted until far-off rows count linearly (Huber)."""
+    """Non-negative least squares, reweighted until errors count relative to the mean of both times.
+
+    Relative to the measured time alone, predicting nothing would never miss by more than 100 %, and rows
+    that are hard to fit would be given up that way. Far-off rows count linearly (Huber).
+    """
     from scipy.optimize import nnls
 
-    relative = rows / seconds[:, None]
-    size = relative.max(axis=0)
+    size = (rows / seconds[:, None]).max(axis=0)
     size[size == 0] = 1.0
-    weights = np.ones(len(seconds))
-    x = np.zeros(rows.shape[1])
     # Samples of one size cannot tell a fixed cost from one that grows: a little weight against the fixed one.
     doubt = np.diag(np.tile([DOUBT, 0.0, 0.0], rows.shape[1] // 3))
     nothing = np.zeros(rows.shape[1])
+    x, weights = nothing, 1 / seconds
     for _ in range(ROUNDS):
-        known = relative / size * weights[:, None]
-        x = nnls(np.vstack([known, doubt]), np.concatenate([weights, nothing]))[0] / size
-        miss = np.abs(relative @ x - 1)
-        weights = np.sqrt(np.minimum(1.0, HUBER / np.maximum(miss, 1e-12)))
+        known = rows / size * weights[:, None]
+        x = nnls(np.vstack([known, doubt]), np.concatenate([seconds * weights, nothing]))[0] / size
+        predicted = rows @ x
+        middle = np.sqrt(seconds * np.maximum(predicted, LEAST_PART * seconds))
+        miss = np.abs(predicted - seconds) / middle
+        weights = np.sqrt(np.minimum(1.0, HUBER / np.maximum(miss, 1e-12))) / middle
     return x
 
 
