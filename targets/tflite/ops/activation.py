@@ -263,7 +263,8 @@ LOWERINGS = {
     "Tanh": _of("TANH"), "Sin": _of("SIN"), "Cos": _of("COS"), "Tan": tangent,
     "Sinh": functools.partial(hyperbolic, -1), "Cosh": functools.partial(hyperbolic, 1),
     "Exp": _of("EXP"), "Log": _of("LOG"), "Sqrt": _of("SQRT"), "Reciprocal": reciprocal,
-    "Abs": _of("ABS", FLOAT, INT32), "Sign": _of("SIGN", FLOAT, INT32), "Neg": _of("NEG", FLOAT, INT32, INT64),
+    "Abs": _of("ABS", FLOAT, INT32), "Sign": _of("SIGN", FLOAT, INT32),
+    "Neg": _of("NEG", FLOAT, INT32, INT64),
     "Floor": _of("FLOOR"), "Ceil": _of("CEIL"), "Round": _of("ROUND"), "Not": _of("LOGICAL_NOT", BOOL),
     "Cast": cast, "CastLike": cast, "Identity": identity, "Dropout": dropout,
 }  # fmt: skip

@@ -1,0 +1,103 @@
+"""Operators against ONNX Runtime, and what is refused with which reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+
+RANDOM = np.random.default_rng(0)
+
+
+def weights(*shape: int) -> Any:
+    return RANDOM.normal(size=shape).astype("f4") / 4
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_recurrent_layers(tester: Any, model: Any, kind: str, gates: int, direction: str) -> None:
+    count, hidden = (2 if direction == "bidirectional" else 1), 5
+    extra: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
+    node = helper.make_node(
+        kind, ["x", "w", "r", "b"], ["y", "h"], hidden_size=hidden, direction=direction, **extra
+    )
+    constants = {
+        "w": weights(count, gates * hidden, 3), "r": weights(count, gates * hidden, hidden),
+        "b": weights(count, 2 * gates * hidden),
+    }  # fmt: skip
+    tester(model([node], {"x": [6, 2, 3]}, ["y", "h"], constants)).lower().compare()
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("bij,bjk->bik", [(2, 3, 4), (2, 4, 5)]),
+        ("bhqd,bhkd->bhqk", [(1, 2, 3, 4), (1, 2, 5, 4)]),
+        ("i,j->ij", [(3,), (4,)]),
+        ("ij->ji", [(3, 4)]),
+        ("ij->i", [(3, 4)]),
+        ("ijk,kl", [(2, 3, 4), (4, 5)]),
+    ],
+)
+def test_einsum(tester: Any, model: Any, equation: str, shapes: list[tuple[int, ...]]) -> None:
+    names = [f"x{i}" for i in range(len(shapes))]
+    node = helper.make_node("Einsum", names, ["y"], equation=equation)
+    inputs = {n: list(s) for n, s in zip(names, shapes, strict=True)}
+    tester(model([node], inputs, ["y"])).lower().compare()
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_convolution_and_pool_of_any_shape(tester: Any, model: Any, data: Any) -> None:
+    draw = data.draw
+    rank, kernel = draw(st.sampled_from([1, 2])), draw(st.integers(1, 4))
+    stride, dilation, group = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 2)),
+        draw(st.sampled_from([1, 2, 4])),
+    )
+    pads = draw(st.lists(st.integers(0, 2), min_size=2 * rank, max_size=2 * rank))
+    size = draw(st.integers(8, 11))
+    conv = helper.make_node(
+        "Conv",
+        ["x", "w"],
+        ["c"],
+        strides=[stride] * rank,
+        dilations=[dilation] * rank,
+        group=group,
+        pads=pads,
+    )
+    pool = helper.make_node("MaxPool", ["c"], ["y"], kernel_shape=[2] * rank, pads=[1] * (2 * rank))
+    constants = {"w": weights(8, 4 // group, *[kernel] * rank)}
+    graph = model([conv, pool], {"x": [1, 4, *[size] * rank]}, ["y"], constants)
+    inside = 2 if rank == 2 else 0  # into channels-last and out again, none between; sequences the same
+    test = tester(graph).lower().compare()
+    assert test.operators["TRANSPOSE"] <= max(inside, 2)
+
+
+def test_what_cannot_be_lowered_is_refused_with_its_node_and_reason(tester: Any, model: Any) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="first"),
+        helper.make_node("Det", ["a"], ["b"], name="odd"),
+        helper.make_node("Relu", ["b"], ["y"], name="last"),
+    ]
+    test = tester(model(nodes, {"x": [2, 3, 3]}, ["y"]))
+    assert test.reasons() == {"odd": "no lowering for Det"}
+    with pytest.raises(Exception, match="odd: cannot run on the edge: no lowering for Det"):
+        test.lower()
+
+
+def test_activation_bias_and_scale_are_one_convolution(tester: Any, model: Any) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["c", "s"], ["m"], name="mul"),
+        helper.make_node("Relu", ["m"], ["y"], name="relu"),
+    ]
+    constants = {"w": weights(6, 4, 3, 3), "s": weights(1, 6, 1, 1)}
+    test = tester(model(nodes, {"x": [1, 4, 8, 8]}, ["y"], constants))
+    assert test.groups() == [("conv", "mul", "relu")]
+    test.lower().only(CONV_2D=1, TRANSPOSE=2).compare()
