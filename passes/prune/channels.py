@@ -8,12 +8,18 @@ from typing import ClassVar, Literal
 from edgecut.frontends import data
 from edgecut.frontends.data import Dataset
 from edgecut.ir import work
-from edgecut.ir.errors import ModelError, UsageError
+from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes import numerics, split, stale
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.prune import choose, reconstruction, refit, rules, shrink
 from edgecut.passes.prune.dims import Axis, Channel, ChannelGroup
+from edgecut.passes.prune.reconstruction import Order
+from edgecut.passes.prune.sensitivity import sensitivities
+from edgecut.passes.quantize.budget import Budget, Judge
+
+# Share of equal answers below which the user is told without having asked.
+ALARMING = 0.9
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,10 @@ class Prune(Pass):
     )
     multiple: int = option(1, help="keep a multiple of so many channels, as fast kernels like")
     samples: int | None = option(None, help="use only so many samples, from the start")
+    max_accuracy_drop: float | None = option(None, help="budget: points of top-1, with labels")
+    min_sqnr: float | None = option(None, help="budget: dB at the worst output")
+    min_agreement: float | None = option(None, help="budget: share of samples with the same top-1, 0 to 1")
+    best_effort: bool = option(False, help="go on where the budget cannot be met")
 
     def check_before(self, program: Program) -> None:
         """Refuse options that make no sense, and a program that is quantized already."""
@@ -47,6 +57,8 @@ class Prune(Pass):
                 raise UsageError(
                     f"is {getattr(self, name)}", where=f"prune{{{name}}}", hint="0 up to, but not, 1"
                 )
+        if self._budget and self.calibration is None:
+            raise UsageError("needs calibration data to judge its budget by", where="prune")
         if self.ratio and self.macs:
             raise UsageError("takes either ratio or macs", where="prune")
         for name in ("multiple", "samples"):
@@ -79,9 +91,28 @@ class Prune(Pass):
             names = refit.layers(before, program)
             with context.progress.task("refitting", len(names)) as advance:
                 refit.refit(before, program, names, kept, dataset, advance)
-            figures |= numerics.compare(expected, program, split.test(dataset)).metrics()
+            figures |= self._judge(expected, program, split.test(dataset), context)
         context.metrics = {**figures, **_figures(program, "")}
         return program
+
+    def _judge(
+        self, expected: Program, program: Program, unseen: Dataset, context: Context
+    ) -> dict[str, float | str]:
+        """Figures on samples held out; without a budget, a loss that nobody can want is told."""
+        quality = Judge(expected, unseen, unseen.labels).quality(program)
+        if self._budget and not self._budget.holds(quality):
+            what = f"the accuracy budget does not hold: {quality}"
+            if not self.best_effort:
+                raise ConstraintError(what, where=program.graph.name, hint="prune less, or best_effort")
+            context.warn(what)
+        elif not self._budget and quality.agreement is not None and quality.agreement < ALARMING:
+            context.warn(f"pruning left {quality} on samples held out: prune less, or set a budget")
+        found: dict[str, float | str] = {"judged_on": len(unseen), "sqnr_db": round(quality.sqnr_db, 3)}
+        return found if quality.agreement is None else {**found, "agreement": round(quality.agreement, 4)}
+
+    @property
+    def _budget(self) -> Budget:
+        return Budget(self.max_accuracy_drop, self.min_sqnr, self.min_agreement)
 
     def _load(self, program: Program) -> Dataset | None:
         if self.calibration is None:
@@ -92,12 +123,22 @@ class Prune(Pass):
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}, better 100")
         return dataset
 
+    def _orders(
+        self, program: Program, groups: Sequence[ChannelGroup], dataset: Dataset | None
+    ) -> list[Order]:
+        magnitudes = [choose.by_magnitude(group, 1 if self.importance == "l1" else 2) for group in groups]
+        if dataset is None or self.importance in ("l1", "l2"):
+            return magnitudes
+        seen = split.fit(dataset)
+        moments = reconstruction.moments(program, seen)
+        sensitivity = sensitivities(program, seen)
+        effects = [reconstruction.order(group, moments, sensitivity) for group in groups]
+        return [effect or other for effect, other in zip(effects, magnitudes, strict=True)]
+
     def _choose(
         self, program: Program, groups: Sequence[ChannelGroup], dataset: Dataset | None
     ) -> list[Channel]:
-        known = dataset is not None and self.importance in ("auto", "effect")
-        moments = reconstruction.moments(program, dataset) if known and dataset is not None else None
-        orders = choose.orders(groups, moments, 1 if self.importance == "l1" else 2)
+        orders = self._orders(program, groups, dataset)
         if self.macs:
             counts = choose.by_macs(program, groups, orders, self.macs, self.multiple)
         else:

@@ -10,18 +10,15 @@ from edgecut.ir import work
 from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
 from edgecut.passes.prune.dims import Axis, Channel, ChannelGroup
-from edgecut.passes.prune.importance import by_magnitude
-from edgecut.passes.prune.reconstruction import Moments, Order
-from edgecut.passes.prune.reconstruction import order as by_effect
+from edgecut.passes.prune.importance import magnitudes
+from edgecut.passes.prune.reconstruction import Order
 
 
-def orders(groups: Sequence[ChannelGroup], moments: Moments | None, norm: int) -> list[Order]:
-    """In which order channels leave each group: by effect where moments are known, else by magnitude."""
-    found = []
-    for group in groups:
-        effect = by_effect(group, moments) if moments is not None else None
-        found.append(effect or _magnitude(group, norm))
-    return found
+def by_magnitude(group: ChannelGroup, norm: int) -> Order:
+    """The order in which the channels with the smallest weights leave first."""
+    scores = magnitudes(group, norm)
+    at = np.argsort(scores, kind="stable")[:-1]
+    return Order(tuple(at.tolist()), tuple((np.cumsum(scores[at]) / max(scores.sum(), 1e-30)).tolist()))
 
 
 def by_ratio(groups: Sequence[ChannelGroup], ratio: float, multiple: int) -> list[int]:
@@ -111,12 +108,6 @@ class _Counter:
         for axis in axes:
             left *= max(0, self.sizes[axis] - self.gone[axis] - more.get(axis, 0)) / self.sizes[axis]
         return left
-
-
-def _magnitude(group: ChannelGroup, norm: int) -> Order:
-    scores = by_magnitude(group, norm)
-    at = np.argsort(scores, kind="stable")[:-1]
-    return Order(tuple(at.tolist()), tuple((np.cumsum(scores[at]) / max(scores.sum(), 1e-30)).tolist()))
 
 
 def _loss(order: Order, count: int, before: int) -> float:

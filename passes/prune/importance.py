@@ -14,7 +14,7 @@ from edgecut.passes.prune.rules import integer
 Floats = NDArray[np.float64]
 
 
-def by_magnitude(group: ChannelGroup, norm: int) -> Floats:
+def magnitudes(group: ChannelGroup, norm: int) -> Floats:
     """Score of each channel: the norm of the weights that make it, each tensor counting equally.
 
     Args:

@@ -36,7 +36,7 @@ class Order:
     channels: tuple[int, ...]
     """Indices into the group; all but the last one."""
     loss: tuple[float, ...]
-    """After each: squared error over squared signal, summed over the layers that read the group."""
+    """After each: error power over signal power at the outputs, as far as the layers that read it tell."""
 
 
 def moments(program: Program, samples: Iterable[Sample]) -> dict[oir.Value, Floats]:
@@ -59,9 +59,15 @@ def moments(program: Program, samples: Iterable[Sample]) -> dict[oir.Value, Floa
     return {value: total / count for value, total in sums.items()}
 
 
-def order(group: ChannelGroup, moments: Moments) -> Order | None:
-    """Eliminate the channels of a group one by one; None where nothing with weights reads them."""
-    readers = _readers(group, moments)
+def order(group: ChannelGroup, moments: Moments, sensitivity: Mapping[str, float]) -> Order | None:
+    """Eliminate the channels of a group one by one; None where nothing with weights reads them.
+
+    Args:
+        group: The group.
+        moments: Of the values that layers read.
+        sensitivity: Of the outputs to errors of each layer, by its node's name.
+    """
+    readers = _readers(group, moments, sensitivity)
     if not readers:
         return None
     left = list(range(len(group.channels)))
@@ -82,7 +88,9 @@ def order(group: ChannelGroup, moments: Moments) -> Order | None:
 class _Reader:
     """A layer that reads a group: its weights, and the inverse of the moments of what it reads."""
 
-    def __init__(self, weight: Floats, moment: Floats, places: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, weight: Floats, moment: Floats, places: Sequence[Sequence[int]], importance: float
+    ) -> None:
         self.places = [np.asarray(p) for p in places]
         self.single = all(len(p) == 1 for p in places)
         self.first = np.asarray([p[0] for p in places])
@@ -90,7 +98,7 @@ class _Reader:
         damping = _DAMPING * np.trace(moment) / len(moment) + 1e-12
         self.inverse = np.linalg.inv(moment + damping * np.eye(len(moment)))
         self.weight = np.concatenate([weight, np.zeros((1, weight.shape[1]))])
-        self.scale = 1 / max(signal, 1e-30)
+        self.scale = importance / max(signal, 1e-30)
 
     def costs(self, left: Sequence[int]) -> Floats:
         """What losing each of the channels would cost, as a share of the signal."""
@@ -113,7 +121,7 @@ class _Reader:
         return float(np.sum(weight * np.linalg.solve(self.inverse[np.ix_(at, at)], weight)))
 
 
-def _readers(group: ChannelGroup, moments: Moments) -> list[_Reader]:
+def _readers(group: ChannelGroup, moments: Moments, sensitivity: Mapping[str, float]) -> list[_Reader]:
     found = []
     for axis in group.axes:
         value, position = axis
@@ -123,7 +131,8 @@ def _readers(group: ChannelGroup, moments: Moments) -> list[_Reader]:
             if index or value not in moments or not reads(node) or position != here:
                 continue
             places = [dict(channel.places)[axis] for channel in group.channels]
-            found.append(_Reader(_matrix(node), moments[value], places))
+            importance = sensitivity.get(node.name or "", 1.0)
+            found.append(_Reader(_matrix(node), moments[value], places, importance))
     return found
 
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from edgecut.ir.annotations import Cost, Profile, get, put
-from edgecut.ir.errors import EdgecutError, ModelError, UsageError
+from edgecut.ir.errors import ConstraintError, EdgecutError, ModelError, UsageError
 from edgecut.ir.program import Program, static_shape
 from edgecut.ir.verify import verify
 from edgecut.passes.base import Context
@@ -270,3 +270,27 @@ def test_exactness_has_a_ceiling(build: Build) -> None:
     program = copies(build)
     inputs = [{"x": RNG.standard_normal((1, 3, 12, 12)).astype(np.float32)}]
     assert compare(program, program.copy(), inputs).sqnr_db == MAX_SQNR_DB
+
+
+def test_a_budget_that_does_not_hold_is_an_error_and_changes_nothing(build: Build, save: Save) -> None:
+    program = copies(build)
+    before = program.bytes()
+    path = save(x=RNG.standard_normal((16, 3, 12, 12)).astype(np.float32))
+    with pytest.raises(ConstraintError, match="budget does not hold"):
+        pruned(program, ratio=0.7, calibration=path, min_sqnr=60.0)
+    assert program.bytes() == before
+    found, context = pruned(program, ratio=0.5, calibration=path, min_sqnr=40.0)
+    assert float(context.metrics["sqnr_db"]) >= 40
+    assert found.weight_bytes() < program.weight_bytes()
+
+
+def test_only_so_many_operations_as_asked_for_are_saved(build: Build, save: Save) -> None:
+    text, weights = NETWORKS["residual addition"]
+    program = build(text, **weights)
+    path = save(x=RNG.standard_normal((16, 3, 8, 8)).astype(np.float32))
+    _, context = pruned(program, macs=0.3, calibration=path)
+    share = float(context.metrics["macs"]) / float(context.metrics["macs_before"])
+    # The channels of so small a network come in steps of some 20 % of the operations.
+    assert 0.45 < share <= 0.7
+    with pytest.raises(ConstraintError, match="cannot save"):
+        pruned(program, macs=0.999, calibration=path)
