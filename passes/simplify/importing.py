@@ -9,7 +9,7 @@ from edgecut.frontends import onnx as onnx_frontend
 from edgecut.frontends import shapes
 from edgecut.ir import annotations, files, store
 from edgecut.ir.annotations import SCHEMA_KEY, Reference, Source, Step
-from edgecut.ir.errors import ModelError, UsageError
+from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program, history
 from edgecut.passes import registry
 from edgecut.passes.base import Context, Pass, option
@@ -34,7 +34,7 @@ class Import(Pass):
         """Read the model, name its source, and keep it as the reference that later passes compare with."""
         wanted = shapes.parse(self.shape)
         if is_ir(self.model):
-            return self._annotated(wanted)
+            return self._annotated(wanted, context)
         imported = frontends.load(self.model, wanted)
         if not imported.graph.name:
             imported.graph.name = self.model.stem
@@ -43,7 +43,7 @@ class Import(Pass):
         annotations.put(imported.model, Reference(store.put(imported)))
         return imported
 
-    def _annotated(self, wanted: shapes.Shapes) -> Program:
+    def _annotated(self, wanted: shapes.Shapes, context: Context) -> Program:
         if wanted:
             hint = "give --shape when the original model is imported"
             raise UsageError("an edgecut IR file has fixed shapes", where="shape", hint=hint)
@@ -52,8 +52,9 @@ class Import(Pass):
         if reference is not None and store.has(reference.key):
             return program
         if any(_is_numeric(step) for step in history(program).steps):
-            hint = "import the original model again on this machine"
-            raise ModelError("its reference is not in the store here", where=str(self.model), hint=hint)
+            # Only comparing and building need it, and they say so themselves.
+            context.warn(f"{self.model}: the imported model that it came from is not in the store here")
+            return program
         # Nothing so far changed what it computes, so it can be its own reference: it comes from elsewhere.
         annotations.put(program.model, Reference(store.put(program)))
         return program
