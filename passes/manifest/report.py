@@ -93,7 +93,7 @@ def bandwidth_range(cut: CutRecord) -> str:
     """Between which uplink bandwidths a cut is the best one, in words."""
     if cut.max_mbps is None:
         return f"{cut.min_mbps:.3g} Mbit/s and up"
-    return f"{cut.min_mbps:.3g} and {cut.max_mbps:.3g} Mbit/s" if cut.max_mbps else "fallback"
+    return f"{cut.min_mbps:.3g} and {cut.max_mbps:.3g} Mbit/s" if cut.max_mbps else "nowhere"
 
 
 def _graph_rows(program: Program) -> Iterable[tuple[str, list[str]]]:
