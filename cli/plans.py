@@ -29,7 +29,7 @@ def plan(program: Program, *, as_json: bool) -> None:
     """Print the cuts of a plan, the chosen one first, and beneath them what not splitting would take."""
     from edgecut.ir import annotations
     from edgecut.ir.annotations import Plan
-    from edgecut.ir.printer import seconds
+    from edgecut.ir.printer import bandwidth_range, seconds
 
     made = annotations.require(program.model, Plan, "run the partition pass")
     if as_json:
@@ -39,7 +39,8 @@ def plan(program: Program, *, as_json: bool) -> None:
     _print(f"{made.objective} on {made.network}: {rates}, round trip {seconds(made.rtt_s)}")
     table = _table("", "cut", "latency", "edge", "cloud", "upload", "best between")
     for i, figures in enumerate(made.cuts):
-        table.add_row("=>" if i == 0 else "", figures.cut.name, *_times(figures), _range(figures))
+        best = bandwidth_range(figures.min_mbps, figures.max_mbps)
+        table.add_row("=>" if i == 0 else "", figures.cut.name, *_times(figures), best)
     table.add_row("", "[dim]without splitting[/]")
     for base in made.baselines:
         table.add_row("", base.name, *_baseline(base), base.reason)
@@ -151,12 +152,6 @@ def _times(figures: CutFigures) -> list[str]:
 
     times = [seconds(figures.latency_s), seconds(figures.edge_s), seconds(figures.cloud_s)]
     return [*times, size(figures.up_bytes)]
-
-
-def _range(figures: CutFigures) -> str:
-    if figures.max_mbps is None:
-        return f"{figures.min_mbps:.3g} Mbit/s and up"
-    return f"{figures.min_mbps:.3g} and {figures.max_mbps:.3g} Mbit/s" if figures.max_mbps else "fallback"
 
 
 def _baseline(base: Baseline) -> list[str]:

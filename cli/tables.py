@@ -26,8 +26,7 @@ def build(made: Manifest, folder: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from edgecut.ir.printer import seconds, size
-    from edgecut.passes.manifest.report import bandwidth_range
+    from edgecut.ir.printer import bandwidth_range, seconds, size
 
     out = console()
     network = made.network
@@ -47,7 +46,7 @@ def build(made: Manifest, folder: Path) -> None:
     for i, cut in enumerate(made.cuts):
         mark = "=>" if i == 0 else ""
         figures = (seconds(cut.latency_s), seconds(cut.edge_s), seconds(cut.cloud_s), size(cut.up_bytes))
-        table.add_row(mark, escape(cut.name), *figures, bandwidth_range(cut))
+        table.add_row(mark, escape(cut.name), *figures, bandwidth_range(cut.min_mbps, cut.max_mbps))
     table.add_row("", "[dim]without splitting:[/]")
     for base in made.baselines:
         latency = seconds(base.latency_s) if base.latency_s is not None else "-"

@@ -58,6 +58,13 @@ def size(count: float) -> str:
     return f"{count:.3g} GB"
 
 
+def bandwidth_range(low: float, high: float | None) -> str:
+    """Between which uplink bandwidths (Mbit/s) a cut is the best one, in words."""
+    if high is None:
+        return f"{low:.3g} Mbit/s and up"
+    return f"{low:.3g} and {high:.3g} Mbit/s" if high else "nowhere"
+
+
 def _describe_node(node: oir.Node) -> dict[str, Any]:
     return {
         "name": node.name,

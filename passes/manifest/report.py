@@ -7,7 +7,7 @@ from importlib import resources
 from edgecut.ir import annotations
 from edgecut.ir.annotations import Cost, Group, Placement
 from edgecut.ir.manifest import CutRecord, Manifest
-from edgecut.ir.printer import seconds, size
+from edgecut.ir.printer import bandwidth_range, seconds, size
 from edgecut.ir.program import Program
 from edgecut.passes.manifest.charts import Line, bars, latency_over_bandwidth
 
@@ -86,14 +86,7 @@ def _lines(made: Manifest) -> list[Line]:
 
 def _cut_row(cut: CutRecord) -> list[str]:
     times = [seconds(cut.latency_s), seconds(cut.edge_s), seconds(cut.cloud_s)]
-    return [cut.name, *times, size(cut.up_bytes), bandwidth_range(cut)]
-
-
-def bandwidth_range(cut: CutRecord) -> str:
-    """Between which uplink bandwidths a cut is the best one, in words."""
-    if cut.max_mbps is None:
-        return f"{cut.min_mbps:.3g} Mbit/s and up"
-    return f"{cut.min_mbps:.3g} and {cut.max_mbps:.3g} Mbit/s" if cut.max_mbps else "nowhere"
+    return [cut.name, *times, size(cut.up_bytes), bandwidth_range(cut.min_mbps, cut.max_mbps)]
 
 
 def _graph_rows(program: Program) -> Iterable[tuple[str, list[str]]]:
