@@ -10,7 +10,7 @@ from importlib.metadata import version
 from edgecut.ir.annotations import Cut, Wire
 from edgecut.ir.errors import ConstraintError, ModelError
 from edgecut.ir.program import Program
-from edgecut.targets.tflite import fuse, groups, importer, layout, lir, pack, quantize, reshapes
+from edgecut.targets.tflite import fuse, groups, importer, layout, lir, pack, patterns, quantize, reshapes
 from edgecut.targets.tflite.groups import FusionGroup
 from edgecut.targets.tflite.lir import Graph, Tensor
 
@@ -41,6 +41,7 @@ class Lowered:
 def lower(program: Program) -> Lowered:
     """The whole back end but for the file format."""
     imported = importer.run(program)
+    patterns.run(imported.graph)
     reshapes.run(imported.graph)
     graph = layout.run(imported.graph)
     fuse.run(graph)

@@ -96,16 +96,22 @@ def swish(call: Call) -> Tensor:
 
 
 def softplus(call: Call) -> Tensor:
-    """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
+    """log(1 + exp(x)); TFLite has no such operator, `patterns` spells it out."""
     call.float_only()
-    return _softplus(call, call.input(0))
+    return call.unary("SOFTPLUS", call.input(0))
+
+
+def erf(call: Call) -> Tensor:
+    """The error function; TFLite has no such operator, `patterns` makes GELU of it, or spells it out."""
+    call.float_only()
+    return call.unary("ERF", call.input(0))
 
 
 def mish(call: Call) -> Tensor:
     """X * tanh(softplus(x))."""
     call.float_only()
     x = call.input(0)
-    return call.binary("MUL", x, call.unary("TANH", _softplus(call, x)))
+    return call.binary("MUL", x, call.unary("TANH", call.unary("SOFTPLUS", x)))
 
 
 def softsign(call: Call) -> Tensor:
@@ -244,12 +250,6 @@ def _piecewise(call: Call, x: Tensor, positive: float, negative: float) -> Tenso
     return call.binary("ADD", right, left)
 
 
-def _softplus(call: Call, x: Tensor) -> Tensor:
-    decay = call.unary("EXP", call.unary("NEG", call.unary("ABS", x)))
-    tail = call.unary("LOG", call.binary("ADD", decay, call.scalar(1.0)))
-    return call.binary("ADD", call.unary("RELU", x), tail)
-
-
 def _of(kind: str, *types: np.dtype[np.generic]) -> Callable[[Call], Tensor]:
     return functools.partial(direct, kind, types=types or (FLOAT,))
 
@@ -259,7 +259,7 @@ LOWERINGS = {
     "Elu": elu, "Selu": selu, "Celu": celu, "ThresholdedRelu": thresholded_relu, "Shrink": shrink,
     "Sigmoid": _of("LOGISTIC"), "HardSigmoid": hard_sigmoid, "HardSwish": _of("HARD_SWISH"),
     "Swish": swish, "com.microsoft.QuickGelu": swish, "Gelu": gelu, "com.microsoft.Gelu": gelu,
-    "Softplus": softplus, "Softsign": softsign, "Mish": mish,
+    "Softplus": softplus, "Erf": erf, "Softsign": softsign, "Mish": mish,
     "Tanh": _of("TANH"), "Sin": _of("SIN"), "Cos": _of("COS"), "Tan": tangent,
     "Sinh": functools.partial(hyperbolic, -1), "Cosh": functools.partial(hyperbolic, 1),
     "Exp": _of("EXP"), "Log": _of("LOG"), "Sqrt": _of("SQRT"), "Reciprocal": reciprocal,
