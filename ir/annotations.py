@@ -190,6 +190,51 @@ class Wire(Annotation):
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """One way to send a value. Figures are of calibration data that the coder was not fitted to."""
+
+    name: str
+    """Canonical text, such as ``float32``, ``int8`` or ``klt-dct{step=0.5}`` (`edgecut.ir.encoding`)."""
+    mean_bytes: int
+    """Of one request's tensor, as it is sent."""
+    p95_bytes: int
+    """Nineteen of twenty requests take no more."""
+    agreement: float | None = None
+    """Share of equal top-1 answers with the tensor sent as it is; None without class scores."""
+    sqnr_db: float = 200.0
+    """Signal to noise of the worst model output, in dB."""
+    accuracy: float | None = None
+    """Share of right answers; None without labels."""
+    encode_s: float = 0.0
+    """On the edge target, beyond what sending the tensor as it is takes; linear parts included."""
+    decode_s: float = 0.0
+    """On the cloud target, likewise."""
+
+
+@dataclass(frozen=True)
+class Encodings(Annotation):
+    """The ways in which a value may be sent, the one as it is held first (`edgecut.passes.boundary`)."""
+
+    KEY: ClassVar[str] = "edgecut.encodings"
+    LEVEL: ClassVar[Level] = "value"
+
+    table: tuple[Encoding, ...]
+    samples: int = 0
+    """Samples that the figures are of."""
+
+
+@dataclass(frozen=True)
+class Coding(Annotation):
+    """Statistics of a value on calibration data, from which every coder of it is made."""
+
+    KEY: ClassVar[str] = "edgecut.coding"
+    LEVEL: ClassVar[Level] = "value"
+
+    statistics: dict[str, str]
+    """By transform (``none``, ``klt``, ...): arrays, as text (`edgecut.ir.encoding`)."""
+
+
+@dataclass(frozen=True)
 class Privacy(Annotation):
     """The private inputs that a value which leaves the device was derived from, by their labels."""
 
@@ -270,6 +315,8 @@ class Cut:
     crossing: tuple[str, ...]
     edge_outputs: tuple[str, ...] = ()
     """Graph outputs that the edge computes."""
+    encodings: tuple[str, ...] = ()
+    """How each crossing tensor is sent (`Encoding.name`); empty: all as they are held."""
 
 
 @dataclass(frozen=True)
@@ -342,7 +389,7 @@ class Artifacts(Annotation):
 
 ALL: tuple[type[Annotation], ...] = (
     Source, History, Reference, ImageInput, Cost, Group, CloudOnly, Placement,
-    Origin, Wire, Privacy, Quantization, Profile, Plan, Artifacts,
+    Origin, Wire, Encodings, Coding, Privacy, Quantization, Profile, Plan, Artifacts,
 )  # fmt: skip
 _BY_KEY = {cls.KEY: cls for cls in ALL}
 
