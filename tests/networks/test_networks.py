@@ -1,0 +1,86 @@
+"""Generated networks of the kinds that people deploy, whole, through the back end into LiteRT."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecut.ir.extract import named_cut
+from edgecut.ir.program import Program
+from edgecut.passes import recipes
+from edgecut.passes.base import Context
+from edgecut.targets import tflite
+from edgecut.targets.tflite import inspect
+
+Array = np.ndarray[Any, Any]
+
+# No TRANSPOSE at all inside a plain CNN; two where both the input and the output are channels first.
+PLAIN = (
+    "mobilenetv2",
+    "mobilenetv3s",
+    "resnet18",
+    "resnet8",
+    "efflite0",
+    "dscnn",
+    "keras_mobilenet",
+    "ecg1d",
+)
+OTHERS = (
+    "shufflenetv2", "convnext", "yolo", "unet", "deeplab", "vit_tiny", "bert_tiny", "lstm", "gru",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def networks(root: Path) -> Path:
+    """A folder with all of them, made by torch and Keras once per version of what makes them."""
+    pytest.importorskip("torch")
+    pytest.importorskip("keras")
+    sys.path.insert(0, str(root / "fixtures" / "networks"))
+    try:
+        import cache  # type: ignore[import-not-found]
+    finally:
+        sys.path.pop(0)
+    folder: Path = cache.files([*PLAIN, *OTHERS], small=True)
+    return folder
+
+
+def _lowered(networks: Path, name: str) -> tuple[Program, dict[str, Array], bytes]:
+    """The imported model, a sample for it, and the file that it becomes."""
+    model = next(p for p in (networks / f"{name}.onnx", networks / f"{name}.keras") if p.exists())
+    importing, *rest = recipes.Source(model).front()
+    imported = importing.run(Program.empty(), Context())
+    program = imported.copy()
+    for item in rest:
+        program = item.run(program, Context())
+    with np.load(networks / f"{name}.npz") as stored:
+        arrays = dict(stored)
+    # Keras numbers the names of its inputs as they are made, so they go by their order.
+    sample = {s.name: a[:1] for s, a in zip(imported.inputs, arrays.values(), strict=True)}
+    return imported, sample, tflite.emit(program, [named_cut(program, "edge-only")]).data
+
+
+def _in_litert(data: bytes, sample: dict[str, Array]) -> dict[str, Array]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    made: dict[str, Array] = Interpreter(model_content=data, num_threads=1).get_signature_runner("cut0")(
+        **sample
+    )
+    return made
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *OTHERS])
+def test_float_network_computes_what_onnx_runtime_does(networks: Path, run_onnx: Any, name: str) -> None:
+    imported, sample, data = _lowered(networks, name)
+    made = _in_litert(data, sample)
+    for output, expected in run_onnx(imported, sample).items():
+        # Both add in float32, each in its own order; a wrong layout, padding or kernel is off by far more.
+        assert np.abs(made[output] - expected).max() <= 1e-4 * np.abs(expected).max()
+    kinds = inspect.operators(data)
+    if name in PLAIN:
+        # Where the input has several channels and they stand first, they are moved once.
+        moved = 1 if next(iter(sample.values())).shape[1] == 3 else 0
+        assert kinds["TRANSPOSE"] == moved, kinds
