@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecut.ir import annotations, extract, store
+from edgecut.ir import annotations, extract, sessions, store
 from edgecut.ir.annotations import Reference
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import EXTERNAL_DATA_THRESHOLD, Program
@@ -134,11 +134,7 @@ def _with_outputs(program: Program, names: Sequence[str]) -> Program:
 def _session(program: Program, optimize: bool) -> Any:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    levels = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+    options = sessions.options(optimize=optimize, quiet=True)
     provider = ["CPUExecutionProvider"]
     try:
         if program.weight_bytes() < EXTERNAL_DATA_THRESHOLD:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecut.ir import extract
+from edgecut.ir import extract, sessions
 from edgecut.ir.annotations import Conditions, Time
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
@@ -111,10 +111,7 @@ def _prefixes(program: Program, groups: Groups, threads: int, runs: int) -> tupl
 def _session(data: bytes, threads: int, profile: Path | None) -> Any:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options = sessions.options(threads)
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)

@@ -10,7 +10,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from edgecut.ir import manifest
+from edgecut.ir import manifest, sessions
 from edgecut.ir.errors import ModelError
 from edgecut.ir.manifest import CutRecord, Manifest
 from edgecut.runtime import serving
@@ -150,9 +150,7 @@ class _Reference:
     def __init__(self, path: Path) -> None:
         import onnxruntime as ort
 
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
+        options = sessions.options()
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own classes derive from Exception and RuntimeError, by kind

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecut.ir import manifest
+from edgecut.ir import manifest, sessions
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.manifest import Manifest, Tensor
 from edgecut.runtime import artifact, batching
@@ -74,7 +74,7 @@ class ServedModel:
         with self._lock:
             if not self._batch_tried:
                 self._batch_tried = True
-                options = _options(self.threads)
+                options = sessions.options(self.threads)
                 self._batched = batching.batched_session(self._path, self._session, self.inputs, options)
                 self.max_batch = self.max_batch if self._batched else 1
             return self._batched is not None
@@ -126,20 +126,10 @@ def _models(build: Path, threads: int, max_batch: int) -> list[ServedModel]:
     return models
 
 
-def _options(threads: int) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return options
-
-
 def _session(path: Path, threads: int) -> Any:
     import onnxruntime as ort
 
     try:
-        return ort.InferenceSession(str(path), _options(threads), providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), sessions.options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes derive from Exception and RuntimeError, by kind
         raise ModelError(f"ONNX Runtime does not load it: {error}", where=str(path)) from error

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgecut.ir import sessions
 from edgecut.ir.program import Program
 
 RunOnnx = Callable[[Program, dict[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]
@@ -76,7 +77,8 @@ def run_onnx() -> RunOnnx:
     def run(program: Program, feeds: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(program.bytes(), providers=["CPUExecutionProvider"])
+        options = sessions.options()
+        session = onnxruntime.InferenceSession(program.bytes(), options, providers=["CPUExecutionProvider"])
         names = [spec.name for spec in program.outputs]
         return dict(zip(names, session.run(names, feeds), strict=True))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from edgecut.ir import annotations as notes
-from edgecut.ir import files
+from edgecut.ir import files, sessions
 from edgecut.ir.annotations import Artifact, Artifacts, Plan, Wire
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
@@ -61,10 +61,7 @@ def _artifact(root: Path, path: Path) -> Artifact:
 def _check_loads(path: Path, cut: str) -> None:
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
+    options = sessions.options(optimize=False, quiet=True)
     try:
         ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes derive from Exception and RuntimeError, by kind

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as oir
 from numpy.typing import NDArray
 
-from edgecut.ir import extract
+from edgecut.ir import extract, sessions
 from edgecut.ir.annotations import Cut
 from edgecut.ir.program import Program
 from edgecut.targets.tflite import backend, pack
@@ -153,9 +153,7 @@ def _onnxruntime(program: Program, names: list[str], inputs: dict[str, Array]) -
     import onnxruntime as ort
 
     watched = extract.subgraph(program, [spec.name for spec in program.inputs], names, "verify")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
+    options = sessions.options(quiet=True)
     session = ort.InferenceSession(watched.bytes(), options, providers=["CPUExecutionProvider"])
     return dict(zip(names, session.run(names, inputs), strict=True))
 

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecut.ir import sessions
 from edgecut.ir.annotations import Cut
 from edgecut.ir.extract import named_cut
 from edgecut.ir.program import Program
@@ -65,9 +66,7 @@ class Tester:
     def reference(self, inputs: dict[str, Array] | None = None) -> dict[str, Array]:
         import onnxruntime as ort
 
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
+        options = sessions.options(quiet=True)
         session = ort.InferenceSession(self.program.bytes(), options, providers=["CPUExecutionProvider"])
         names = [spec.name for spec in self.program.outputs]
         results = session.run(None, inputs or verify.noise(self.program))
