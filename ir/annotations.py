@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from edgecut.ir import typed
 from edgecut.ir.errors import ModelError
+from edgecut.ir.manifest import Prices
 
 SCHEMA = "1"
 SCHEMA_KEY = "edgecut.schema"
@@ -361,6 +362,8 @@ class Plan(Annotation):
     rtt_s: float
     cuts: tuple[CutFigures, ...]
     baselines: tuple[Baseline, ...] = ()
+    prices: Prices | None = None
+    """What the objective pays for; None for the throughput, which is no sum."""
 
     @property
     def chosen(self) -> CutFigures:

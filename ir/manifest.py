@@ -86,6 +86,31 @@ class NetworkRecord:
 
 
 @dataclass(frozen=True)
+class Prices:
+    """What the objective pays for each part of a request, in its own unit (s, J, USD, or a weighted sum)."""
+
+    edge_s: float = 0.0
+    """A second of the edge half."""
+    cloud_s: float = 0.0
+    """A second of the cloud half."""
+    wait_s: float = 0.0
+    """A second of waiting: for the round trip, and in the server's queue."""
+    send_s: float = 0.0
+    """A second of sending ..."""
+    receive_s: float = 0.0
+    """... and of receiving."""
+    up_byte: float = 0.0
+    """A byte sent ..."""
+    down_byte: float = 0.0
+    """... and one received, besides their time."""
+    offload: float = 0.0
+    """Asking the server at all."""
+
+
+LATENCY = Prices(edge_s=1.0, cloud_s=1.0, wait_s=1.0, send_s=1.0, receive_s=1.0)
+
+
+@dataclass(frozen=True)
 class TargetRecord:
     """A device or server, and whether the costs on it were measured or predicted."""
 
@@ -141,6 +166,8 @@ class Manifest:
     steps: tuple[StepRecord, ...]
     files: tuple[FileRecord, ...]
     quantization: str = "none"
+    prices: Optional[Prices] = None
+    """What the objective adds up, for a runtime to do the same with what it measures; null: seconds."""
 
     def cut(self, name: str) -> CutRecord:
         """The cut of this name.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 import ssl
 import time
@@ -117,6 +118,18 @@ class Client:
         except CloudError:
             return False
         return answer.status == 200
+
+    def sink(self, size: int, timeout_s: float) -> None:
+        """Send some bytes without meaning, and wait until the server has read them.
+
+        A server that does not know what they are for answers 404, which says the same.
+
+        Raises:
+            CloudError: The server cannot be reached, or is too slow.
+        """
+        path, end = f"{self._base}{wire.SINK_PATH}", time.monotonic() + timeout_s
+        with self._faults(timeout_s):
+            self._read(self._send("POST", path, os.urandom(size), {}, end))
 
     @property
     def connected(self) -> bool:

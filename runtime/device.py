@@ -120,12 +120,9 @@ class Device:
         phases = _phases(edge_s, exchange, time.perf_counter() - start)
         return Answer(outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes)
 
-    def ping(self, timeout_s: float) -> Optional[float]:
-        """Seconds that the server takes to say that it is ready; None where it does not."""
-        if not self._client.connected and not self._client.ready(timeout_s):
-            return None
-        start = time.perf_counter()
-        return time.perf_counter() - start if self._client.ready(timeout_s) else None
+    def second_client(self) -> Client:
+        """Another connection to the server, which may be used while a request runs."""
+        return Client(self.server, token=self.token, ca=self.ca)
 
     def close(self) -> None:
         """Close the connection to the server."""

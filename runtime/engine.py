@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -75,6 +75,11 @@ class Engine:
         self._waiting.append(job)
         self._dispatch()
         return await job.answer
+
+    async def warm(self, models: Iterable[ServedModel]) -> None:
+        """Load models, so that their first requests need not wait for it."""
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self._pool, model.warm) for model in models))
 
     def close(self) -> None:
         """Finish what runs and stop."""

@@ -10,16 +10,17 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgecut.ir.manifest import CutRecord, Manifest
-from edgecut.runtime.device import Phases
+from edgecut.runtime import objective
+from edgecut.runtime.device import Answer, Phases
 
 INFORMATIVE_BYTES = 2048
 """Fewer bytes take about one round trip on any network: they say nothing about its bandwidth."""
 _LEARN = 0.2
 _USUAL = 0.03
-_FORGET_S = 2.0
+_FORGET_S = 4.0
 
 
 class Level:
@@ -32,32 +33,33 @@ class Level:
         start: Level before anything has been seen.
         window: Values that the median is taken of.
         step: Factor from which on a difference is a change.
+        rise: Factor from which on a single higher value is one: bytes arrive late by accident, but never
+            early.
     """
 
-    def __init__(self, start: float, *, window: int = 9, step: float = 1.5) -> None:
-        self._start = start
-        self._step = step
-        self._values: deque[float] = deque(maxlen=window)
-
-    @property
-    def value(self) -> float:
+    def __init__(self, start: float, *, window: int = 9, step: float = 1.5, rise: float = math.inf) -> None:
+        self.value = start
         """The level."""
-        return statistics.median(self._values) if self._values else self._start
+        self._step = step
+        self._rise = rise
+        self._values: deque[float] = deque(maxlen=window)
 
     def add(self, value: float) -> bool:
         """Take a value in; True if the level is seen to have changed."""
         self._values.append(value)
-        if len(self._values) < 3:
-            return False
-        *before, last, newest = self._values
+        risen = len(self._values) > 1 and value > self._rise * self.value
+        changed = risen or (len(self._values) > 2 and self._is_change(*self._values))
+        if changed:
+            kept = (value,) if risen else (self._values[-2], value)
+            self._values.clear()
+            self._values.extend(kept)
+        self.value = statistics.median(self._values)
+        return changed
+
+    def _is_change(self, *values: float) -> bool:
+        *before, last, newest = values
         level = statistics.median(before)
-        risen = min(last, newest) > level * self._step
-        fallen = max(last, newest) * self._step < level
-        if not (risen or fallen):
-            return False
-        self._values.clear()
-        self._values.extend((last, newest))
-        return True
+        return min(last, newest) > level * self._step or max(last, newest) * self._step < level
 
 
 class Estimates:
@@ -70,9 +72,10 @@ class Estimates:
 
     def __init__(self, manifest: Manifest, *, clock: Callable[[], float] = time.monotonic) -> None:
         network = manifest.network
+        self.objective = objective.of_build(manifest)
         self._down_per_up = network.down_mbps / network.up_mbps if network.up_mbps else 1.0
         self._clock = clock
-        self._up = Level(network.up_mbps * 125_000, window=5, step=1.3)
+        self._up = Level(network.up_mbps * 125_000, window=5, step=1.6, rise=2.0)
         self._usual_log_up = math.log(max(network.up_mbps * 125_000, 1.0))
         self._seen_at = clock()
         self._seen = 0
@@ -115,21 +118,24 @@ class Estimates:
         """Time of a cut's cloud half, s."""
         return cut.cloud_s * self._cloud.of(cut.name)
 
-    def send_s(self, cut: CutRecord) -> float:
-        """Time of what a cut sends on the uplink, s."""
-        return cut.up_bytes / self.up_bytes_per_s
-
-    def receive_s(self, cut: CutRecord) -> float:
-        """Time of a cut's answer on the downlink, s."""
-        return cut.down_bytes / (self.up_bytes_per_s * self._down_per_up)
-
     def latency_s(self, cut: CutRecord) -> float:
         """Time of a whole request, s."""
+        return sum(self._parts(cut, self.up_bytes_per_s))
+
+    def values(self, cuts: Sequence[CutRecord]) -> list[float]:
+        """What a request is expected to cost with each of some cuts."""
+        bytes_per_s = self.up_bytes_per_s
+        value = self.objective.value
+        return [value(*self._parts(cut, bytes_per_s), cut.up_bytes, cut.down_bytes) for cut in cuts]
+
+    def _parts(self, cut: CutRecord, bytes_per_s: float) -> tuple[float, float, float, float, float]:
+        """Seconds of the edge half, of the cloud half, of waiting, of sending, and of receiving."""
         edge_s = self.edge_s(cut)
         if cut.cloud_model is None:
-            return edge_s
-        network_s = self.rtt_s + self.send_s(cut) + self.receive_s(cut)
-        return edge_s + network_s + self.queue_s + self.cloud_s(cut)
+            return edge_s, 0.0, 0.0, 0.0, 0.0
+        send_s = cut.up_bytes / bytes_per_s
+        receive_s = cut.down_bytes / (bytes_per_s * self._down_per_up)
+        return edge_s, self.cloud_s(cut), self._rtt_s + self._queue_s.value, send_s, receive_s
 
     def observe(self, cut: CutRecord, phases: Phases, sent_bytes: int, received_bytes: int) -> bool:
         """Take in how a request went; True if the network is seen to have changed."""
@@ -141,6 +147,11 @@ class Estimates:
         self._queue_s.add(phases.queue_s)
         return self._observe_network(phases, sent_bytes + received_bytes / self._down_per_up)
 
+    def value_of(self, answer: Answer) -> float:
+        """What an answered request has cost, in the unit of the build's objective."""
+        sizes = (answer.sent_bytes, answer.received_bytes)
+        return self.objective.of(answer.phases, self._rtt_s, *sizes)
+
     def observe_timeout(self, cut: CutRecord, seconds: float) -> bool:
         """Take in that a request was not answered in this time; True if the network seems to have changed.
 
@@ -148,6 +159,13 @@ class Estimates:
         """
         at_most = (cut.up_bytes + cut.down_bytes / self._down_per_up) / max(seconds, 1e-6)
         return self._see(at_most) if at_most < self.up_bytes_per_s else False
+
+    def observe_probe(self, size: int, seconds: float, answered: bool) -> None:
+        """Take in how long some bytes took on their own way there, and whether they arrived at all."""
+        moving_s = max(seconds - self.rtt_s, 0.1 * seconds, 1e-6) if answered else seconds
+        bytes_per_s = size / moving_s
+        if answered or bytes_per_s < self.up_bytes_per_s:
+            self._see(bytes_per_s)
 
     def observe_rtt(self, seconds: float) -> None:
         """Take in how long a request of a few bytes took on a network that may have changed."""

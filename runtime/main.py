@@ -76,6 +76,13 @@ def _watch_options(command: argparse.ArgumentParser) -> None:
     source.add_argument("--socket", type=Path, metavar="FILE", help="take lines from a Unix socket")
     command.add_argument("--once", action="store_true", help="end when the folder is empty")
     command.add_argument("--policy", default="feedback", metavar="NAME", help="feedback, table or fixed")
+    command.add_argument(
+        "--probe-bytes",
+        type=int,
+        default=12_000,
+        metavar="N",
+        help="sent beside requests that send nothing, to see how the network is; 0: nothing",
+    )
     command.add_argument("--queue", type=Path, metavar="DIR", help="keep here what cannot be answered yet")
     command.add_argument("--answers", type=Path, metavar="FILE", help="append answers here, each once")
     command.add_argument("--status", type=Path, metavar="FILE", help="keep counts and estimates here")
@@ -122,6 +129,7 @@ def _watch(options: argparse.Namespace) -> str:
     session = Session(
         device,
         policy=policy.load(options.policy),
+        probe_bytes=options.probe_bytes,
         cache=AnswerCache(max_bytes=size, max_age_s=age_s, near=options.near) if size else None,
         outbox=Outbox(options.queue) if options.queue else None,
     )

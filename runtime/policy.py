@@ -30,8 +30,8 @@ class Policy:
         """
         raise NotImplementedError
 
-    def observe(self, cut: CutRecord, seconds: float) -> None:
-        """Told the time of each request that was answered."""
+    def observe(self, cut: CutRecord, value: float) -> None:
+        """Told what each request that was answered has cost, in the unit of the build's objective."""
 
 
 class Fixed(Policy):
@@ -56,54 +56,58 @@ class Table(Policy):
 
 
 class Feedback(Policy):
-    """The cut with the shortest predicted time, predictions being corrected by what is measured.
+    """The cut with the least predicted cost (time, energy or money), corrected by what is measured.
 
     It stays with its cut until another is better by a margin, and tries a cut that it has not seen for
-    long only when the time that this is predicted to waste is a small share of the time spent since.
+    long only when what this is predicted to waste is a small share of what was spent since; one request's
+    worth may be wasted at the start.
 
     Args:
         margin: Share by which another cut must be better.
-        explore: Share of the time that may be wasted on trying other cuts.
+        explore: Share of the cost that may be wasted on trying other cuts.
         stale_after: Requests after which a cut that was not used is worth a try.
     """
 
-    def __init__(self, *, margin: float = 0.1, explore: float = 0.01, stale_after: int = 20) -> None:
+    def __init__(self, *, margin: float = 0.05, explore: float = 0.003, stale_after: int = 20) -> None:
         self._margin = margin
         self._explore = explore
         self._stale_after = stale_after
         self._current: Optional[str] = None
-        self._held_s = 0.0
-        self._budget_s = 0.0
+        self._held = 0.0
+        self._budget = 0.0
         self._now = 0
         self._used: dict[str, int] = {}
 
     def choose(self, cuts: Sequence[CutRecord], estimates: Estimates) -> CutRecord:
         """The best by prediction, the current one if that is about as good, or one to try."""
-        times = {cut.name: estimates.latency_s(cut) for cut in cuts}
-        best = min(cuts, key=lambda cut: times[cut.name])
+        values = dict(zip((cut.name for cut in cuts), estimates.values(cuts)))
+        best = min(cuts, key=lambda cut: values[cut.name])
         held = next((cut for cut in cuts if cut.name == self._current), best)
-        if times[best.name] < (1 - self._margin) * times[held.name]:
+        if values[best.name] < (1 - self._margin) * values[held.name]:
             held = best
-        self._current, self._held_s = held.name, times[held.name]
-        return self._trial(cuts, times) or held
+        if self._current is None:
+            self._budget = values[held.name]
+        self._current, self._held = held.name, values[held.name]
+        return self._trial(cuts, values) or held
 
-    def observe(self, cut: CutRecord, seconds: float) -> None:
-        """Count the use, and put its share of time aside for trials."""
+    def observe(self, cut: CutRecord, value: float) -> None:
+        """Count the use, and put a share of its cost aside for trials."""
         self._now += 1
         self._used[cut.name] = self._now
-        self._budget_s += self._explore * seconds
+        self._budget += self._explore * value
         if cut.name != self._current:
-            self._budget_s -= max(seconds - self._held_s, 0.0)
+            self._budget -= max(value - self._held, 0.0)
 
-    def _trial(self, cuts: Sequence[CutRecord], times: dict[str, float]) -> Optional[CutRecord]:
+    def _trial(self, cuts: Sequence[CutRecord], values: dict[str, float]) -> Optional[CutRecord]:
         ages = {cut.name: self._now - self._used.get(cut.name, 0) for cut in cuts}
         stale = [c for c in cuts if ages[c.name] > self._stale_after and c.name != self._current]
         if not stale:
             return None
-        waste_s = {cut.name: max(times[cut.name] - self._held_s, 0.0) for cut in stale}
-        # The dearer a trial, the rarer; but an old one's turn comes, however cheap the others are.
-        chosen = min(stale, key=lambda cut: waste_s[cut.name] / ages[cut.name])
-        return chosen if waste_s[chosen.name] <= self._budget_s else None
+        waste = {cut.name: max(values[cut.name] - self._held, 0.0) for cut in stale}
+        # What was never seen comes first. Else: the dearer a trial, the rarer; but an old one's turn comes,
+        # however cheap the others are.
+        chosen = min(stale, key=lambda cut: (cut.name in self._used, waste[cut.name] / ages[cut.name]))
+        return chosen if waste[chosen.name] <= self._budget else None
 
 
 POLICIES: dict[str, type[Policy]] = {"feedback": Feedback, "fixed": Fixed, "table": Table}

@@ -27,6 +27,7 @@ class ServedModel:
         inputs: What it takes; a tensor without dimensions is sent as one element.
         outputs: What it gives.
         hash: Of its files, by which device and server see whether they belong together.
+        error: Why it cannot be used; empty where it can.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ServedModel:
     hash: str
     threads: int
     max_batch: int = 1
+    error: str = ""
     _session: Any = None
     _batched: Any = None
     _batch_tried: bool = False
@@ -52,6 +54,14 @@ class ServedModel:
             if self._session is None:
                 artifact.verify(self.manifest, self.root, artifact.cloud_files(self.manifest, self.name))
                 self._session = _session(self._path, self.threads)
+
+    def warm(self) -> None:
+        """Load the model and run it once, so that no device waits for that; a failure is kept in `error`."""
+        try:
+            self.run([{t.name: np.zeros(t.shape, t.dtype) for t in self.inputs}])
+            self.error = ""
+        except ModelError as error:
+            self.error = str(error)
 
     def run(self, samples: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         """Run the model on some samples, at once where it can; they have the shapes and types of `inputs`.

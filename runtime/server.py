@@ -35,13 +35,18 @@ class ProtocolServer:
         self.max_body = max_body
 
     async def live(self, _request: HttpRequest) -> Response:
-        """``GET /v2/health/live`` and ``/v2/health/ready``: the models load when they are asked for."""
+        """``GET /v2/health/live`` and ``/v2/health/ready``: models are loaded before."""
         return JSONResponse({})
 
     async def metrics(self, _request: HttpRequest) -> Response:
         """``GET /metrics``: for Prometheus."""
         text = self.engine.metrics.text(self.engine.pending)
         return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def sink(self, request: HttpRequest) -> Response:
+        """``POST /edgecut/sink``: reads bytes that a device sends to see how long they take."""
+        await self._body(request)
+        return Response(status_code=204)
 
     async def server_metadata(self, _request: HttpRequest) -> Response:
         """``GET /v2``."""
@@ -51,8 +56,7 @@ class ProtocolServer:
 
     async def index(self, _request: HttpRequest) -> Response:
         """``POST /v2/repository/index``."""
-        names = sorted(self.repository.models)
-        return JSONResponse([{"name": n, "version": VERSION, "state": "READY", "reason": ""} for n in names])
+        return JSONResponse([_state(m) for _, m in sorted(self.repository.models.items())])
 
     async def model_metadata(self, request: HttpRequest) -> Response:
         """``GET /v2/models/{name}``."""
@@ -68,8 +72,8 @@ class ProtocolServer:
 
     async def model_ready(self, request: HttpRequest) -> Response:
         """``GET /v2/models/{name}/ready``."""
-        self._model(request)
-        return JSONResponse({})
+        model = self._model(request)
+        return JSONResponse({"error": model.error}, 503) if model.error else JSONResponse({})
 
     async def infer(self, request: HttpRequest) -> Response:
         """``POST /v2/models/{name}/infer``."""
@@ -134,6 +138,7 @@ def application(
     server = ProtocolServer(repository, engine, max_body=max_body)
     routes = [
         Route("/metrics", server.metrics),
+        Route(wire.SINK_PATH, server.sink, methods=["POST"]),
         Route("/v2", server.server_metadata),
         Route("/v2/health/live", server.live),
         Route("/v2/health/ready", server.live),
@@ -146,6 +151,7 @@ def application(
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await engine.warm(repository.models.values())
         yield
         engine.close()
 
@@ -158,6 +164,11 @@ def application(
     }
     guards = [Middleware(BearerAuth, tokens=tokens)] if tokens else []
     return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan, middleware=guards)
+
+
+def _state(model: ServedModel) -> dict[str, str]:
+    state = "UNAVAILABLE" if model.error else "READY"
+    return {"name": model.name, "version": VERSION, "state": state, "reason": model.error}
 
 
 def _described(name: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Optional
 
@@ -19,10 +19,13 @@ from edgecut.runtime.device import Answer, Device, Phases
 from edgecut.runtime.estimate import Estimates
 from edgecut.runtime.outbox import Outbox
 from edgecut.runtime.policy import Feedback, Policy
+from edgecut.runtime.probe import PROBE_BYTES, BackgroundProber, Prober
+from edgecut.runtime.scout import Scout
 
 _RESERVE = 1.5
 """The edge-only cut is started so early that it may take this many times its usual time."""
-_PING_S = 60.0
+_PATIENCE = 1.2
+"""A request may take this many times its expected time and that of the edge-only cut together."""
 
 
 class Session:
@@ -35,6 +38,11 @@ class Session:
         breaker: Decides when a failing server is left alone.
         cache: Answers to inputs seen before; None computes each.
         outbox: Where requests wait that cannot be answered now; None gives the error to the caller.
+        hiccup_s: Seconds by which a request may always be later than expected before the edge-only cut
+            answers in its place.
+        probe_bytes: What is sent beside requests that send nothing, to see how the network is; 0: nothing.
+        prober: Asks how the network is while the device computes; None uses a second connection.
+        clock: Seconds, never going back.
     """
 
     def __init__(
@@ -46,17 +54,25 @@ class Session:
         breaker: Optional[Breaker] = None,
         cache: Optional[AnswerCache] = None,
         outbox: Optional[Outbox] = None,
+        hiccup_s: float = 0.25,
+        probe_bytes: int = PROBE_BYTES,
+        prober: Optional[Prober] = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.device = device
-        self.estimates = Estimates(device.manifest)
+        self.estimates = Estimates(device.manifest, clock=clock)
+        self._clock = clock
         self._policy = policy or Feedback()
         self._deadline_s = device.timeout_s if deadline_s is None else deadline_s
-        self._breaker = breaker or Breaker()
+        self._breaker = breaker or Breaker(clock=clock)
         self._cache = cache
         self._outbox = outbox
         self._cuts = device.manifest.cuts
+        self._hiccup_s = hiccup_s
         self._local = next((cut for cut in self._cuts if cut.cloud_model is None), None)
-        self._pinged_at = float("-inf")
+        self._scout = Scout(
+            prober or BackgroundProber(device.second_client()), self.estimates, clock=clock, size=probe_bytes
+        )
         self._counts: Counter[str] = Counter()
 
     def infer(self, inputs: Mapping[str, np.ndarray], request_id: str = "") -> Answer:
@@ -132,24 +148,26 @@ class Session:
         return found
 
     def close(self) -> None:
-        """Close the connection to the server."""
+        """Close the connections to the server."""
+        self._scout.close()
         self.device.close()
 
     def _compute(self, inputs: Mapping[str, np.ndarray], request_id: str) -> Answer:
-        start = time.perf_counter()
+        start = self._clock()
         end = start + self._deadline_s
         reason = self._why_local()
         if self._local is not None and reason:
             return self._run_local(self._local, inputs, reason, end)
+        self._scout.report()
         cut = self._policy.choose(self._cuts, self.estimates)
+        self._scout.send(cut)
         if cut.cloud_model is None:
             return self._run(cut, inputs, end, request_id)
         local = self._local
         try:
-            self._refresh_rtt(end)
-            answer = self._run(cut, inputs, end - self._reserve_s(), request_id)
+            answer = self._run(cut, inputs, self._until(cut, start, end), request_id)
         except CloudError as error:
-            self._failed(cut, error, time.perf_counter() - start)
+            self._failed(cut, error, self._clock() - start)
             if local is None:
                 raise
             return self._run_local(local, inputs, error.what, end)
@@ -181,25 +199,26 @@ class Session:
     def _reserve_s(self) -> float:
         return _RESERVE * self.estimates.edge_s(self._local) if self._local else 0.0
 
+    def _until(self, cut: CutRecord, start: float, end: float) -> float:
+        """When the server has had its time: what is left then is enough for the edge-only cut.
+
+        A request that takes far longer than it should is given up even if the deadline is far: by then
+        the edge-only cut would long have answered.
+        """
+        if self._local is None:
+            return end
+        expected_s = self.estimates.latency_s(cut)
+        patience_s = _PATIENCE * (expected_s + self.estimates.edge_s(self._local))
+        return min(end - self._reserve_s(), start + max(patience_s, expected_s + self._hiccup_s))
+
     def _run_local(self, cut: CutRecord, inputs: Mapping[str, np.ndarray], reason: str, end: float) -> Answer:
         self._counts["fallback"] += 1
         return replace(self._run(cut, inputs, end, ""), fallback=reason)
 
     def _run(self, cut: CutRecord, inputs: Mapping[str, np.ndarray], end: float, request_id: str) -> Answer:
-        left_s = end - time.perf_counter()
+        left_s = end - self._clock()
         answer = self.device.run(inputs, cut.name, timeout_s=left_s, request_id=request_id)
-        changed = self.estimates.observe(cut, answer.phases, answer.sent_bytes, answer.received_bytes)
-        if changed:
-            self._pinged_at = float("-inf")
-        self._policy.observe(cut, answer.phases.total_s)
+        if self.estimates.observe(cut, answer.phases, answer.sent_bytes, answer.received_bytes):
+            self._scout.doubt()
+        self._policy.observe(cut, self.estimates.value_of(answer))
         return answer
-
-    def _refresh_rtt(self, end: float) -> None:
-        """Measure the round trip where it is unknown, old, or doubted; a failure shows in the request."""
-        now = time.perf_counter()
-        if now - self._pinged_at < _PING_S:
-            return
-        self._pinged_at = now
-        found = self.device.ping(max(end - self._reserve_s() - now, 1e-3))
-        if found is not None:
-            self.estimates.observe_rtt(found)

@@ -20,6 +20,8 @@ from edgecut.runtime import codec
 from edgecut.runtime.codec import DATATYPES, MAX_RANK, WireError, datatype
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
+SINK_PATH = "/edgecut/sink"
+"""Where a device sends bytes without meaning, to see how long they take."""
 QUEUE_S = "edgecut_queue_s"
 """Response parameter: seconds that the request waited in the server."""
 COMPUTE_S = "edgecut_compute_s"

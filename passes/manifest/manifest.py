@@ -89,6 +89,7 @@ def describe(program: Program) -> Manifest:
         steps=tuple(manifest.StepRecord(s.text, s.metrics) for s in history(program).steps),
         files=tuple(FileRecord(a.path, a.sha256, a.bytes) for a in written.files),
         quantization=quantization.scheme if quantization else "none",
+        prices=plan.prices,
     )
 
 

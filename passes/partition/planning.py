@@ -14,6 +14,7 @@ from edgecut.passes.partition.envelope import Band, Piece, bands_of, best_at, lo
 from edgecut.passes.partition.infeasible import explained
 from edgecut.passes.partition.mixed import Budget, MixedSolver
 from edgecut.passes.partition.objective import BYTES_SENT, Family, Rates, Situation, latency
+from edgecut.passes.partition.prices import prices
 from edgecut.passes.partition.privacy import Labels
 from edgecut.passes.partition.problem import Mask, Problem, Totals
 from edgecut.passes.partition.quantities import Bottleneck, Priced, Quantity
@@ -121,6 +122,7 @@ def plan(posed: Posed, request: Request, known: Known | None = None) -> Plan:
         rtt_s=network.rtt_s,
         cuts=tuple(made),
         baselines=baselines(posed.program, problem, rates, measured),
+        prices=prices(request.pricing, request.situation) if request.pricing else None,
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnxruntime as ort
@@ -70,6 +73,18 @@ def make_build(root: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeBuil
         return output
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trace_world(root: Path) -> ModuleType:
+    """The virtual device, link and server of the benchmarks."""
+    spec = importlib.util.spec_from_file_location("trace_world", root / "benchmarks" / "trace_world.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["trace_world"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -105,7 +105,7 @@ def test_edge_answers_while_the_server_is_gone_and_no_longer(
         port = free.getsockname()[1]
     breaker = Breaker(failures=2, pause_s=0.01, max_pause_s=0.01)
     session = Session(
-        Device(build, server=f"http://127.0.0.1:{port}"), policy=Only("relu_4"), breaker=breaker
+        Device(build, server=f"http://127.0.0.1:{port}"), policy=Only("relu_4"), breaker=breaker, hiccup_s=10
     )
     used = []
     command = [sys.executable, "-m", "edgecut", "serve", str(build), "--port", str(port)]
