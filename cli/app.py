@@ -23,6 +23,7 @@ from edgecut.cli.commands.run import run
 from edgecut.cli.commands.serve import serve
 from edgecut.cli.commands.show import show
 from edgecut.cli.commands.targets import targets
+from edgecut.cli.help import Sectioned
 
 # In the order in which a user meets them.
 COMMANDS = (
@@ -40,7 +41,7 @@ app = typer.Typer(
     "3 a target, network or disk fault; 130 interrupted.",
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=Sectioned)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -1,7 +1,7 @@
 """The pipelines behind the short commands, each written down as the passes it is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,8 @@ class BuildOptions:
 
     edge: str
     cloud: str
-    network: str
-    objective: str = "latency"
-    cut: str | None = None
+    cutting: Mapping[str, text.Raw] = field(default_factory=dict)
+    """Options of the pass ``partition``, as text."""
     quantize: str = "auto"
     prune: float = 0.0
 
@@ -69,10 +68,9 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     if len(chain) > len(source.front()) + 1:
         # What prune and quantize changed has other costs; what they left alone is not measured again.
         chain.append(make("profile", **targets))
-    cut = {"network": options.network, "objective": options.objective, "cut": options.cut}
     # The profile keeps the name of a target, by which a user's own file is not found again.
-    cut |= {side: target for side, target in targets.items() if target.endswith(".toml")}
-    return [*chain, make("partition", **cut), *emit()]
+    own = {side: target for side, target in targets.items() if target.endswith((".toml", ".json"))}
+    return [*chain, bind("partition", {**options.cutting, **own}), *emit()]
 
 
 def emit(*, verify: bool = False) -> list[Pass]:
@@ -116,7 +114,8 @@ def _scheme(source: Source, options: BuildOptions) -> str:
     """
     from edgecut.targets.spec import load_device, load_network
 
-    edge, _, _ = load_device(options.edge), load_device(options.cloud), load_network(options.network)
+    network = str(options.cutting.get("network", "wifi"))
+    edge, _, _ = load_device(options.edge), load_device(options.cloud), load_network(network)
     if options.quantize == "auto":
         return edge.scheme if source.calibration else "none"
     if options.quantize != "none" and source.calibration is None:

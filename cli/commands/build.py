@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from edgecut.cli.cutting import takes
 from edgecut.cli.options import (
     Calibration,
     Cloud,
@@ -27,6 +28,7 @@ from edgecut.cli.options import (
 )
 
 
+@takes
 def build(
     model: Model,
     output: Annotated[
@@ -34,9 +36,6 @@ def build(
     ] = Path("build"),
     edge: Edge = "local",
     cloud: Cloud = "local",
-    network: Annotated[
-        str, typer.Option("--network", metavar="NETWORK", help="Network: a name, or a .toml file.")
-    ] = "wifi",
     calibration: Calibration = None,
     shape: Shape = None,
     image: ImageInput = None,
@@ -47,11 +46,6 @@ def build(
         Scheme, typer.Option(help="auto: the device's scheme where --calibration is given.")
     ] = Scheme.auto,
     prune: Annotated[float, typer.Option(min=0.0, max=0.95, help="Share of channels to remove.")] = 0.0,
-    objective: Annotated[str, typer.Option(help="What the cut minimizes.")] = "latency",
-    cut: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Force the cut: tensors joined by +, edge-only or cloud-only."),
-    ] = None,
     pipeline: Annotated[
         str | None, typer.Option("--pipeline", "-p", metavar="TEXT", help="Run these passes instead.")
     ] = None,
@@ -63,6 +57,8 @@ def build(
     print_ir_after: PrintIrAfter = None,
     no_cache: NoCache = False,
     json: Json = False,
+    *,
+    cutting: dict[str, Any],
 ) -> None:
     """Compile a model into an edge half and a cloud half."""
     from edgecut.cli import session
@@ -73,7 +69,7 @@ def build(
     if pipeline:
         passes = recipes.parse(source, pipeline)
     else:
-        options = recipes.BuildOptions(edge, cloud, network, objective, cut, str(quantize), prune)
+        options = recipes.BuildOptions(edge, cloud, cutting, str(quantize), prune)
         passes = recipes.build(source, options)
     if print_pipeline:
         typer.echo(recipes.unparse(passes))

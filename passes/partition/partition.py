@@ -35,7 +35,9 @@ class Partition(Pass):
     weights: tuple[str, ...] = option((), help='Per s, J and USD: ["latency=1","energy=0.5"]; with weighted.')
     cut: str | None = option(None, help="Take this cut: its crossing tensors joined by '+'.")
     mode: Literal["best", "features"] = option("best", help="The best cut, or the one before the head.")
-    head: str | None = option(None, help="Node that begins the head; none: after the last spatial tensor.")
+    head: str | None = option(
+        None, help="Node that begins the head, or tensor that it reads; none: the last spatial tensor."
+    )
     max_latency_ms: float | None = option(None, help="Budget: milliseconds per inference.")
     max_energy_j: float | None = option(None, help="Budget: joules that the device draws per inference.")
     max_cost_usd: float | None = option(None, help="Budget: US dollars per inference.")
@@ -53,14 +55,12 @@ class Partition(Pass):
     edge: str | None = option(None, help="Device whose power counts; the profiled one unless given.")
     cloud: str | None = option(None, help="Server whose price counts; the profiled one unless given.")
 
-    def files(self) -> list[Path]:
-        """The user's target files."""
-        names = (self.network, self.edge, self.cloud)
-        return [Path(name) for name in names if name and name.endswith(".toml")]
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense, before anything is done.
 
-    def check_before(self, program: Program) -> None:
-        """Raise where the program has not been profiled, or an option makes no sense."""
-        annotations.require(program.model, Profile, reader.HINT)
+        Raises:
+            UsageError: One is out of its range, or does not go with another.
+        """
         positive = ("up_mbps", "load", *(name for name in vars(self) if name.startswith("max_")))
         for name in positive:
             value = getattr(self, name)
@@ -75,6 +75,19 @@ class Partition(Pass):
             raise UsageError("goes with mode=features", where="partition{head}")
         if self.cut is not None and self.mode != "best":
             raise UsageError("give a cut or mode=features, not both", where="partition{cut}")
+        if self.require_win is not None:
+            win.percentage(self.require_win)
+        if self.declassify and not self.private:
+            raise UsageError("goes with private", where="partition{declassify}")
+
+    def files(self) -> list[Path]:
+        """The user's target files."""
+        names = (self.network, self.edge, self.cloud)
+        return [Path(name) for name in names if name and name.endswith((".toml", ".json"))]
+
+    def check_before(self, program: Program) -> None:
+        """Raise where the program has not been profiled."""
+        annotations.require(program.model, Profile, reader.HINT)
 
     def run(self, program: Program, context: Context) -> Program:
         """Annotate the model with the plan, and every node with its side under the chosen cut."""

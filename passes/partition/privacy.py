@@ -4,14 +4,13 @@ A node that the user names as a declassifier ends that: what it makes may be sen
 so that the manifest can tell what each tensor that leaves the device was derived from.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgecut.ir import annotations, extract
 from edgecut.ir.annotations import Privacy
-from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
+from edgecut.passes.partition import named
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,13 @@ def taint(program: Program, private: Sequence[str], declassify: Sequence[str]) -
     Args:
         program: The graph.
         private: ``INPUT`` or ``INPUT=LABEL``; the label of an input is its name unless given.
-        declassify: Names of nodes whose outputs may be sent, whatever they read.
+        declassify: Names of nodes (as in the imported model) whose outputs may be sent, whatever they read.
 
     Raises:
         UsageError: There is no such input or node.
     """
     labels = _inputs(program, private)
-    nodes = {node.name or "" for node in program.nodes}
-    for name in declassify:
-        _known(name, nodes, "node", "--declassify")
+    ends = {node for name in declassify for node in named.nodes(program, name, "--declassify")}
     sealed = set(labels)
     for node in program.nodes:
         reads = [v.name for v in extract.reads(node) if v is not None and v.name]
@@ -46,7 +43,7 @@ def taint(program: Program, private: Sequence[str], declassify: Sequence[str]) -
         names = [v.name for v in node.outputs if v.name]
         if found:
             labels.update((name, tuple(sorted(found))) for name in names)
-        if node.name not in declassify and not sealed.isdisjoint(reads):
+        if node not in ends and not sealed.isdisjoint(reads):
             sealed.update(names)
     return Labels(labels, frozenset(sealed))
 
@@ -63,13 +60,6 @@ def _inputs(program: Program, private: Sequence[str]) -> dict[str, tuple[str, ..
     names = {spec.name for spec in program.inputs}
     for text in private:
         name, _, label = text.partition("=") if text not in names else (text, "", "")
-        _known(name, names, "input", "--private")
+        named.require(name, names, "input", "--private")
         found.setdefault(name, set()).add(label or name)
     return {name: tuple(sorted(labels)) for name, labels in found.items()}
-
-
-def _known(name: str, names: set[str], kind: str, where: str) -> None:
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-        hint = f"did you mean {close[0]!r}?" if close else None
-        raise UsageError(f"no {kind} named {name!r}", where=where, hint=hint)

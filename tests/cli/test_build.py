@@ -116,6 +116,30 @@ def test_the_manifest_fits_its_schema_and_lists_every_file(
     }
 
 
+def test_what_partition_can_do_build_can_do(edgecut: Edgecut, profiled: Path, tmp_path: Path) -> None:
+    out = tmp_path / "build"
+    slow = ("--network", "3g", "--objective", "weighted", "--weights", "latency=1,energy=0.1")
+    secret = ("--private", "input=face", "--declassify", "node_relu_4", "--max-crossings", 1)
+    invoke("build", profiled, *TARGETS[:4], *slow, *secret, "--mode", "features", "-o", out)
+    made = manifest.read(out)
+    assert (made.network.name, made.objective) == ("3g", "weighted")
+    sent = [sent for cut in made.cuts for sent in cut.sends]
+    assert sent, "the features leave the device"
+    assert {sent.labels for sent in sent} == {("face",)}
+    assert "input" not in {s.name for s in sent}
+
+
+def test_a_build_that_cannot_keep_to_its_budget_leaves_nothing(
+    edgecut: Edgecut, profiled: Path, tmp_path: Path
+) -> None:
+    done = edgecut("build", profiled, *TARGETS, "--max-latency-ms", "0.001", "-o", tmp_path / "build")
+    assert done.returncode == 1
+    assert "no cut keeps to the latency budget of 1 us" in done.stderr
+    done = edgecut("build", MODEL, *TARGETS, "--require-win", "much", "-o", tmp_path / "build")
+    assert done.returncode == 2
+    assert not (tmp_path / "build").exists()
+
+
 def test_save_temps_keeps_a_runnable_file_per_pass(edgecut: Edgecut, tmp_path: Path) -> None:
     import onnxruntime
 

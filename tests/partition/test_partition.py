@@ -9,7 +9,7 @@ import onnx_ir as oir
 import pytest
 
 from edgecut.ir import annotations, extract
-from edgecut.ir.annotations import Group, ImageInput, Placement, Plan, Upload
+from edgecut.ir.annotations import Group, ImageInput, Origin, Placement, Plan, Upload
 from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import pipeline
@@ -343,6 +343,12 @@ def test_mode_features_cuts_after_the_last_spatial_tensor(network_with_head: Pro
 
 def test_mode_features_cuts_before_the_head_that_is_named(network_with_head: Program) -> None:
     assert chosen_by(network_with_head, mode="features", head="dense") == "pool"
+    # A node of the imported model that a pass has merged into "dense", and the tensor that the head reads.
+    dense = next(n for n in network_with_head.nodes if n.name == "dense")
+    annotations.put(dense, Origin(("matmul", "bias")))
+    assert chosen_by(network_with_head, mode="features", head="matmul") == "pool"
+    network_with_head.value("pool").name = "pooled"
+    assert chosen_by(network_with_head, mode="features", head="pooled") == "pooled"
     with pytest.raises(UsageError, match=r"--head: no node named 'dens' \(did you mean 'dense'"):
         chosen_by(network_with_head, mode="features", head="dens")
     with pytest.raises(UsageError, match="goes with mode=features"):

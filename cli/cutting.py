@@ -1,0 +1,89 @@
+"""The options of the pass ``partition``, as flags that ``edgecut partition`` and ``edgecut build`` share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+CUT, BUDGETS, PRIVACY, SITUATION = "Cut", "Budgets", "Privacy", "Network and server"
+"""Headings in the help."""
+
+
+def _flag(
+    help: str, metavar: str | None, panel: str, kind: Any = str, default: Any = None
+) -> tuple[Any, Any]:
+    option = typer.Option(metavar=metavar, help=help, rich_help_panel=panel)
+    return Annotated[kind if default is not None else kind | None, option], default
+
+
+FLAGS: dict[str, tuple[Any, Any]] = {
+    "network": _flag("Network: a name, or a .toml file.", "NETWORK", SITUATION, str, "wifi"),
+    "up_mbps": _flag("Uplink, in place of the network's.", "MBPS", SITUATION, float),
+    "rtt_ms": _flag("Round trip, in place of the network's.", "MS", SITUATION, float),
+    "load": _flag("The server takes this many times longer.", "X", SITUATION, float, 1.0),
+    "objective": _flag("latency, energy, cost, throughput, or weighted.", "NAME", CUT, str, "latency"),
+    "weights": _flag("Such as latency=1,energy=0.5 (per s and J).", "NAME=W,..", CUT),
+    "cut": _flag("Take this cut: its crossing tensors joined by '+'.", "NAME", CUT),
+    "mode": _flag("The best cut, or the one before the head.", "best|features", CUT, str, "best"),
+    "head": _flag("Begins the head, or is what it reads; else the last spatial tensor.", "NODE|TENSOR", CUT),
+    "require_win": _flag("Fail unless splitting wins by this, such as 10%.", "PERCENT", CUT),
+    "measure": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--measure",
+                help="Build and time the cuts, and plan with what they took.",
+                rich_help_panel=CUT,
+            ),
+        ],
+        False,
+    ),
+    "runs": _flag("With --measure: timed inferences at most.", "N", CUT, int, 50),
+    "threads": _flag("With --measure: CPU threads on either side.", "N", CUT, int, 1),
+    "max_latency_ms": _flag("Per inference.", "MS", BUDGETS, float),
+    "max_energy_j": _flag("Per inference, of the device.", "J", BUDGETS, float),
+    "max_cost_usd": _flag("Per inference.", "USD", BUDGETS, float),
+    "max_memory_mb": _flag("Weights and peak activations on the edge.", "MB", BUDGETS, float),
+    "max_crossings": _flag("Tensors that cross.", "N", BUDGETS, int),
+    "private": _flag(
+        "It, and what is derived from it, must not be sent.", "INPUT[=LABEL]", PRIVACY, list[str]
+    ),
+    "declassify": _flag("What this node makes may be sent all the same.", "NODE", PRIVACY, list[str]),
+}
+"""Type and default of each flag in the order of the help, by the name of the pass's option."""
+
+
+def takes(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command these flags, beneath its own; it gets them as text in its parameter ``cutting``."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        cutting = {name: given.pop(name) for name in FLAGS}
+        command(**given, cutting=_as_text(cutting))
+
+    own = inspect.signature(command, eval_str=True)
+    kept = [p for p in own.parameters.values() if p.name != "cutting"]
+    flags = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+        for name, (kind, default) in FLAGS.items()
+    ]
+    wrapped.__signature__ = own.replace(parameters=[*kept, *flags])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {}
+    return wrapped
+
+
+def _as_text(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that are set, as a pipeline would spell them."""
+    if given["weights"]:
+        given["weights"] = given["weights"].split(",")
+    return {name: _spelled(value) for name, value in given.items() if value is not None}
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, list) else str(value)
