@@ -5,8 +5,10 @@ Runs on the device: standard library, Python 3.9. What a system does not tell is
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import resource
 from pathlib import Path
 from typing import Optional
 
@@ -36,6 +38,26 @@ def celsius() -> Optional[float]:
     found = [read(zone / "temp") for zone in sorted(_THERMAL.glob("thermal_zone*"))]
     numbers = [float(text) / 1000 for text in found if text.lstrip("-").isdigit()]
     return max(numbers) if numbers else None
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process so far."""
+    # Linux carries ru_maxrss over from the process that started this one; its own high-water mark is exact.
+    for line in read(Path("/proc/self/status")).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def reset_peak() -> bool:
+    """Let the peak begin anew, at what this process holds now; False where the system cannot do that."""
+    if hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(0)  # else memory freed before would be used again, unseen
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def _name() -> str:

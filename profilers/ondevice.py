@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import hashlib
 import os
-import resource
 import statistics
 import sys
 import time
@@ -76,13 +75,13 @@ def profile(path: Path, threads: int, runs: int, seconds: float, operators: bool
     from ai_edge_litert.interpreter import Interpreter
 
     where = machine.describe()
-    before = _peak_bytes()
+    before = machine.peak_bytes()
     start = time.perf_counter()
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     calls = _signatures(interpreter)
     load = time.perf_counter() - start
     timed = [_time(name, call, runs, seconds) for name, call in calls.items()]
-    memory = max(_peak_bytes() - before, 0)
+    memory = max(machine.peak_bytes() - before, 0)
     if operators:
         timed = _with_operators(timed, list(calls.values()), path, threads, runs, seconds)
     where = dataclasses.replace(where, celsius_after=machine.celsius())
@@ -189,15 +188,6 @@ def _number_partitions(names: list[tuple[str, bool, int]], means: list[float]) -
         last = node if delegated else -1
         found.append(OperatorTime(name, mean, delegated, node, partition))
     return tuple(found)
-
-
-def _peak_bytes() -> int:
-    """Peak resident memory of this process so far."""
-    # Linux carries ru_maxrss over from the process that started this one; its own high-water mark is exact.
-    for line in machine.read(Path("/proc/self/status")).splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _fail(message: str, code: int) -> int:

@@ -42,11 +42,15 @@ def measure(program: Program, groups: Groups, threads: int, runs: int) -> GroupT
     """
     data = program.bytes()
     feeds = {spec.name: _sample(spec.dtype, spec.shape) for spec in program.inputs}
+    import onnxruntime  # noqa: F401  (the library itself is not the model's memory, nor its load time)
+
     where = machine.describe()
+    counted, before = machine.reset_peak(), machine.peak_bytes()
     start = time.perf_counter()
     whole_call = _call(_session(data, threads, None), feeds)
     load = time.perf_counter() - start
     first = stats.repeat(whole_call, 1, 0.0, 1)[0]
+    memory = max(machine.peak_bytes() - before, 0) if counted else None
     stats.repeat(whole_call, runs, WARM_UP_S, 2)
     whole = stats.quiet(whole_call, runs, BUDGET_S)
     names = _names(program, groups)
@@ -70,6 +74,7 @@ def measure(program: Program, groups: Groups, threads: int, runs: int) -> GroupT
         outliers=whole.outliers,
         load_s=load,
         first_s=first,
+        memory_bytes=memory,
         runtime=f"onnxruntime {_version()}",
         machine=where.name,
         governor=where.governor,

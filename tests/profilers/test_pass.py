@@ -1,5 +1,6 @@
 """The profile pass: every group gets its costs, what is known is kept, and changes are noticed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,23 @@ def test_the_edge_is_timed_by_litert_itself_and_reaches_the_right_nodes(measured
     # The first convolution has half of all the work: it cannot be free.
     assert profile.edge_total is not None
     assert conv.edge.seconds > 0.05 * profile.edge_total.seconds
+
+
+def test_memory_of_both_sides_holds_the_weights_and_grows_with_them(make: Callable[..., Program]) -> None:
+    def memory(width: int) -> tuple[int, int]:
+        weights = {"w": np.ones((256, width), np.float32)}
+        program = make(
+            [helper.make_node("MatMul", ["x", "w"], ["y"], "dense")], {"x": (1, 256)}, ["y"], weights
+        )
+        profile = annotations.require(run(LOCAL, program).model, Profile, "")
+        assert profile.edge_conditions is not None
+        assert profile.cloud_conditions is not None
+        return profile.edge_conditions.memory_bytes or 0, profile.cloud_conditions.memory_bytes or 0
+
+    small, large = memory(16), memory(32768)
+    size = 256 * 32768 * 4
+    # Both runtimes hold the weights at least once more than the small model does; each may hold copies.
+    assert all(size < b - a < 8 * size for a, b in zip(small, large, strict=True))
 
 
 def test_what_is_known_is_not_measured_again(measured: Program) -> None:
