@@ -186,8 +186,17 @@ def _solve(rows: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """Non-negative least squares, reweighted until errors count relative to the mean of both times.
 
     Relative to the measured time alone, predicting nothing would never miss by more than 100 %, and rows
-    that are hard to fit would be given up that way. Far-off rows count linearly (Huber).
+    that are hard to fit would be given up that way. Far-off rows count linearly (Huber). Where reweighting
+    ends depends on where it begins, and rows that are far too small, relative to which all errors are huge,
+    spoil one beginning: it begins relative to the times, from the times as they are, and between; the least
+    loss wins.
     """
+    ends = [_reweighted(rows, seconds, 1 / seconds**power) for power in (1.0, 0.5, 0.0)]
+    return min(ends, key=lambda x: _loss(rows, seconds, x))
+
+
+def _reweighted(rows: np.ndarray, seconds: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Solve and weigh anew by what was found, in turn, beginning with these weights."""
     from scipy.optimize import nnls
 
     size = (rows / seconds[:, None]).max(axis=0)
@@ -195,15 +204,25 @@ def _solve(rows: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     # Samples of one size cannot tell a fixed cost from one that grows: a little weight against the fixed one.
     doubt = np.diag(np.tile([DOUBT, 0.0, 0.0], rows.shape[1] // 3))
     nothing = np.zeros(rows.shape[1])
-    x, weights = nothing, 1 / seconds
+    x, weights = nothing, weights / (weights * seconds).mean()
     for _ in range(ROUNDS):
         known = rows / size * weights[:, None]
         x = nnls(np.vstack([known, doubt]), np.concatenate([seconds * weights, nothing]))[0] / size
-        predicted = rows @ x
-        middle = np.sqrt(seconds * np.maximum(predicted, LEAST_PART * seconds))
-        miss = np.abs(predicted - seconds) / middle
+        miss, middle = _misses(rows, seconds, x)
         weights = np.sqrt(np.minimum(1.0, HUBER / np.maximum(miss, 1e-12))) / middle
     return x
+
+
+def _misses(rows: np.ndarray, seconds: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Errors relative to the geometric mean of predicted and measured seconds, and that mean."""
+    predicted = rows @ x
+    middle = np.sqrt(seconds * np.maximum(predicted, LEAST_PART * seconds))
+    return np.abs(predicted - seconds) / middle, middle
+
+
+def _loss(rows: np.ndarray, seconds: np.ndarray, x: np.ndarray) -> float:
+    miss, _ = _misses(rows, seconds, x)
+    return float(np.where(miss < HUBER, miss**2, HUBER * (2 * miss - HUBER)).sum())
 
 
 def _middling(found: Sequence[Rates]) -> Rates:

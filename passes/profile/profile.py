@@ -23,6 +23,7 @@ class ProfileTargets(Pass):
     """
 
     name = "profile"
+    version = 2
     cacheable = True
 
     edge: str = option("local", help="Edge device: a name, a .toml file, ssh://user@host, or profile.json.")
@@ -31,6 +32,10 @@ class ProfileTargets(Pass):
     runs: int = option(50, help="Timed inferences at most; fewer where they take long.")
     again: bool = option(False, help="Measure again what is known already.")
     keep: bool = option(False, help="Leave what was sent on a remote device.")
+
+    def __post_init__(self) -> None:
+        # Whoever asks to measure again does not want an earlier answer.
+        object.__setattr__(self, "cacheable", not self.again)
 
     def files(self) -> list[Path]:
         """The user's target files, and profiles measured by hand."""

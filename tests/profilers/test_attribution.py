@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
 import pytest
@@ -72,6 +74,50 @@ def test_kernels_are_matched_by_position_over_fusions_and_insertions() -> None:
     found = kernels.match(listed, timed)
     names = [o.sources[0] if o else None for o in found]
     assert names == [None, "conv1", "conv2", "conv3", "add", "mean", "fc", "softmax"]
+
+
+def test_kernels_without_a_name_of_their_own_do_not_shift_those_after_them() -> None:
+    # A detector's block in int8: each convolution with SiLU, split, joined. XNNPACK makes one table of the
+    # sigmoid and its product, calls it invalid, and calls splitting and joining copies.
+    block = [
+        op("PAD", "pad"), op("CONV_2D", "conv"), op("LOGISTIC", "sigmoid"), op("MUL", "silu"),
+        op("SPLIT", "split"), op("CONV_2D", "conv2"), op("LOGISTIC", "sigmoid2"), op("MUL", "silu2"),
+        op("CONCATENATION", "join"),
+    ]  # fmt: skip
+    names = [
+        "Convolution (NHWC, QC8) IGEMM", "Invalid Unary Op", "Copy (NC, X8)",
+        "Fully Connected (NC, QS8, QC8W) GEMM", "Invalid Unary Op", "Copy (NC, X8)",
+    ]  # fmt: skip
+    found = kernels.match(block * 9, [kernel(name) for name in names] * 9)
+    expected = ["conv", "sigmoid", "split", "conv2", "sigmoid2", "join"] * 9
+    assert [o.sources[0] if o else None for o in found] == expected
+
+
+KINDS = {"CONV_2D": "Convolution (NHWC, F32) IGEMM", "ADD": "Add (ND)", "MUL": "Multiply (ND)"}
+FREE_KINDS = {"SPLIT": "Copy (NC, X32)", "CONCATENATION": "Copy (NC, X32)", **KINDS}
+SEQUENCES = st.lists(st.sampled_from(sorted(FREE_KINDS)), max_size=7)
+
+
+@given(SEQUENCES, SEQUENCES)
+def test_no_other_alignment_fits_better(left: list[str], right: list[str]) -> None:
+    operators = [op(kind, str(i)) for i, kind in enumerate(left)]
+    timed = [kernel(FREE_KINDS[kind]) for kind in right]
+    scores = kernels._scores(operators, timed)
+
+    @functools.cache
+    def best(i: int, j: int) -> float:
+        """Every way to align the first i with the first j, by definition."""
+        if i == 0 or j == 0:
+            return -kernels.SKIP * (i + j)
+        skipped = max(best(i - 1, j), best(i, j - 1)) - kernels.SKIP
+        return max(skipped, best(i - 1, j - 1) + float(scores[i - 1, j - 1]))
+
+    pairs = kernels._alignment(scores)
+    assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))
+    gaps = len(left) + len(right) - 2 * len(pairs)
+    assert sum(float(scores[pair]) for pair in pairs) - kernels.SKIP * gaps == pytest.approx(
+        best(len(left), len(right))
+    )
 
 
 def test_intervals_replace_the_sums_and_keep_proportions_inside() -> None:
