@@ -1,14 +1,13 @@
 """Finds the figures that predictions use from what was measured: a non-negative least-squares fit.
 
 Every kind of operator gets a fixed time, a time per multiply-accumulate and a time per byte. Errors count
-relative to the measured time, and far-off measurements count less, so that the median error is small
-rather than the largest.
+as factors, and far-off measurements count less, so that the median error is small rather than the largest.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -183,19 +182,18 @@ def _rates(table: Table, work: Work) -> Rates:
 
 
 def _solve(rows: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Non-negative least squares, reweighted until errors count relative to the mean of both times.
+    """Non-negative least squares, reweighted until the errors are those of the logarithm.
 
-    Relative to the measured time alone, predicting nothing would never miss by more than 100 %, and rows
-    that are hard to fit would be given up that way. Far-off rows count linearly (Huber). Where reweighting
-    ends depends on where it begins, and rows that are far too small, relative to which all errors are huge,
-    spoil one beginning: it begins relative to the times, from the times as they are, and between; the least
-    loss wins.
+    Relative to the measured time alone, predicting nothing would never miss by more than 100 %, and rows that
+    are hard to fit would be given up that way. Far-off rows count linearly (Huber). Where reweighting ends
+    depends on where it begins: it begins relative to the times, from the times as they are, and between, and
+    of all steps the one with the least loss counts.
     """
-    ends = [_reweighted(rows, seconds, 1 / seconds**power) for power in (1.0, 0.5, 0.0)]
-    return min(ends, key=lambda x: _loss(rows, seconds, x))
+    steps = [x for power in (1.0, 0.5, 0.0) for x in _reweighted(rows, seconds, 1 / seconds**power)]
+    return min(steps, key=lambda x: _loss(_error(rows @ x, seconds)))
 
 
-def _reweighted(rows: np.ndarray, seconds: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _reweighted(rows: np.ndarray, seconds: np.ndarray, weights: np.ndarray) -> Iterator[np.ndarray]:
     """Solve and weigh anew by what was found, in turn, beginning with these weights."""
     from scipy.optimize import nnls
 
@@ -204,25 +202,28 @@ def _reweighted(rows: np.ndarray, seconds: np.ndarray, weights: np.ndarray) -> n
     # Samples of one size cannot tell a fixed cost from one that grows: a little weight against the fixed one.
     doubt = np.diag(np.tile([DOUBT, 0.0, 0.0], rows.shape[1] // 3))
     nothing = np.zeros(rows.shape[1])
-    x, weights = nothing, weights / (weights * seconds).mean()
+    weights = weights / (weights * seconds).mean()
     for _ in range(ROUNDS):
         known = rows / size * weights[:, None]
         x = nnls(np.vstack([known, doubt]), np.concatenate([seconds * weights, nothing]))[0] / size
-        miss, middle = _misses(rows, seconds, x)
-        weights = np.sqrt(np.minimum(1.0, HUBER / np.maximum(miss, 1e-12))) / middle
-    return x
+        yield x
+        predicted = np.maximum(rows @ x, LEAST_PART * seconds)
+        error = _error(predicted, seconds)
+        # The weight with which the slope of the square is that of the loss of the logarithm.
+        slope = np.clip(error, -HUBER, HUBER) / predicted
+        apart = predicted - seconds
+        near = np.abs(apart) < 1e-9 * seconds
+        weights = np.sqrt(np.where(near, 1 / seconds**2, slope / np.where(near, 1.0, apart)))
 
 
-def _misses(rows: np.ndarray, seconds: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Errors relative to the geometric mean of predicted and measured seconds, and that mean."""
-    predicted = rows @ x
-    middle = np.sqrt(seconds * np.maximum(predicted, LEAST_PART * seconds))
-    return np.abs(predicted - seconds) / middle, middle
+def _error(predicted: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """The logarithm of predicted over measured, as if no prediction were below a hundredth."""
+    return np.log(np.maximum(predicted, LEAST_PART * seconds) / seconds)
 
 
-def _loss(rows: np.ndarray, seconds: np.ndarray, x: np.ndarray) -> float:
-    miss, _ = _misses(rows, seconds, x)
-    return float(np.where(miss < HUBER, miss**2, HUBER * (2 * miss - HUBER)).sum())
+def _loss(error: np.ndarray) -> float:
+    size = np.abs(error)
+    return float(np.where(size < HUBER, size**2, HUBER * (2 * size - HUBER)).sum())
 
 
 def _middling(found: Sequence[Rates]) -> Rates:
