@@ -218,7 +218,8 @@ def _reweighted(rows: np.ndarray, seconds: np.ndarray, weights: np.ndarray) -> I
 
 def _error(predicted: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """The logarithm of predicted over measured, as if no prediction were below a hundredth."""
-    return np.log(np.maximum(predicted, LEAST_PART * seconds) / seconds)
+    found: np.ndarray = np.log(np.maximum(predicted, LEAST_PART * seconds) / seconds)
+    return found
 
 
 def _loss(error: np.ndarray) -> float:
