@@ -16,21 +16,26 @@ import numpy as np
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Graph, Op, Tensor
+from edgecut.targets.tflite.picks import pick
 from edgecut.targets.tflite.polynomial import Polynomial, close, polynomial, within
 
 _ROOT_HALF = math.sqrt(0.5)
 _TANH = math.sqrt(2 / math.pi)
 _TERMS = ("ERF", "TANH", "RELU6", "RELU_0_TO_1", "LOGISTIC")
+_KINDS = frozenset((*_TERMS, "SOFTPLUS", "SQRT", "GATHER", "SLICE"))
+"""Where none of these is, nothing is to be done."""
 
 
 def run(graph: Graph) -> None:
     """Replace every pattern, then what only patterns understand."""
-    if any(op.kind in (*_TERMS, "SOFTPLUS", "SQRT") for op in lir.order(graph.values.values())):
+    if any(op.kind in _KINDS for op in lir.order(graph.values.values())):
         lir.rewrite(graph, _any)
         _spell_out(graph)
 
 
 def _any(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    if op.kind in ("GATHER", "SLICE"):
+        return pick(op)
     if op.output.dtype != np.float32:
         return None
     if op.kind == "DIV":

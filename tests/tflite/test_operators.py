@@ -17,21 +17,6 @@ def weights(*shape: int) -> Any:
     return RANDOM.normal(size=shape).astype("f4") / 4
 
 
-@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
-def test_recurrent_layers(tester: Any, model: Any, kind: str, gates: int, direction: str) -> None:
-    count, hidden = (2 if direction == "bidirectional" else 1), 5
-    extra: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
-    node = helper.make_node(
-        kind, ["x", "w", "r", "b"], ["y", "h"], hidden_size=hidden, direction=direction, **extra
-    )
-    constants = {
-        "w": weights(count, gates * hidden, 3), "r": weights(count, gates * hidden, hidden),
-        "b": weights(count, 2 * gates * hidden),
-    }  # fmt: skip
-    tester(model([node], {"x": [6, 2, 3]}, ["y", "h"], constants)).lower().compare()
-
-
 @pytest.mark.parametrize(
     ("equation", "shapes"),
     [
