@@ -15,7 +15,8 @@ from edgecut.passes.profile.report import Report
 from edgecut.profilers import fit
 
 GENERATED = (
-    "resnet18", "mobilenetv3s", "efflite0", "shufflenetv2", "yolo", "unet", "deeplab", "resnet8", "ecg1d", "dscnn",
+    "resnet18", "mobilenetv3s", "efflite0", "shufflenetv2", "yolo", "unet", "deeplab", "resnet8", "ecg1d",
+    "dscnn",
 )  # fmt: skip
 
 
@@ -24,10 +25,11 @@ def main() -> None:
         sys.exit("the model zoo is not on this machine")
     reports = [measured(name, program) for name, program in profiled.programs(GENERATED)]
     print("## Prediction of this machine\n")
+    networks = len(profiled.ZOO_DATA) + len(GENERATED)
     print(
-        f"The same for this machine: operators of {len(profiled.ZOO_DATA) + len(GENERATED)} networks as `edgecut "
-        "profile` times them, one thread, each network\n"
-        "held out in turn with both its precisions. Operators under a hundredth of their network are not counted.\n"
+        f"The same for this machine: operators of {networks} networks as `edgecut profile` times them, one\n"
+        "thread, each network held out in turn with both its precisions. Operators under a hundredth of\n"
+        "their network are not counted.\n"
     )
     print("| runtime | precision | operators | median | 90th percentile | whole networks, median |")
     print("|---|---|---|---|---|---|")
