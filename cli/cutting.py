@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 CUT, BUDGETS, PRIVACY, SITUATION = "Cut", "Budgets", "Privacy", "Network and server"
+FEATURES = "Mode features: the backbone on the edge, the head in the cloud"
+ROUTER = "Mode input: the edge answers alone where it is sure, else the cloud"
 """Headings in the help."""
 
 
@@ -28,8 +31,13 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "objective": _flag("latency, energy, cost, throughput, or weighted.", "NAME", CUT, str, "latency"),
     "weights": _flag("Such as latency=1,energy=0.5 (per s and J).", "NAME=W,..", CUT),
     "cut": _flag("Take this cut: its crossing tensors joined by '+'.", "NAME", CUT),
-    "mode": _flag("The best cut, or the one before the head.", "best|features", CUT, str, "best"),
-    "head": _flag("Begins the head, or is what it reads; else the last spatial tensor.", "NODE|TENSOR", CUT),
+    "mode": _flag("See the headings below.", "best|features|input", CUT, str, "best"),
+    "head": _flag(
+        "Begins the head, or is what it reads; else the last spatial tensor.", "NODE|TENSOR", FEATURES
+    ),
+    "agreement": _flag("Share of answers that are the imported model's.", "SHARE", ROUTER, float, 0.99),
+    "data": _flag("Real inputs to calibrate on (build: --calibration).", "DATA", ROUTER, Path),
+    "max_input_bytes": _flag("Larger inputs go straight to the cloud.", "N", ROUTER, int),
     "require_win": _flag("Fail unless splitting wins by this, such as 10%.", "PERCENT", CUT),
     "measure": (
         Annotated[

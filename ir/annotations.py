@@ -316,6 +316,9 @@ class Cut:
     crossing: tuple[str, ...]
     edge_outputs: tuple[str, ...] = ()
     """Graph outputs that the edge computes."""
+    cloud: str = ""
+    """Key in the store of the program that its cloud half is, which then makes all graph outputs; empty:
+    the cloud half is the rest of this program."""
     encodings: tuple[str, ...] = ()
     """How each crossing tensor is sent (`Encoding.name`); empty: all as they are held."""
 
@@ -372,6 +375,47 @@ class Plan(Annotation):
 
 
 @dataclass(frozen=True)
+class Router(Annotation):
+    """A plan by which the edge answers alone where it is sure of its answer, and else asks the cloud.
+
+    It is sure where the margin between its two highest scores is at or above a threshold. Agreement is
+    the share of requests whose answer has the same top-1 as the imported model's.
+    """
+
+    KEY: ClassVar[str] = "edgecut.router"
+    LEVEL: ClassVar[Level] = "model"
+
+    cut: str
+    """The cut whose edge half makes the scores and what is sent."""
+    straight: str | None
+    """The cut of inputs that do not go through the edge; None where none may."""
+    scores: str
+    """The graph output that holds one row of class scores."""
+    threshold: float
+    agreement: float
+    """What was asked for."""
+    samples: int
+    """That the threshold was calibrated on; the figures below are of other ones."""
+    judged_on: int
+    expected: float
+    """Agreement ..."""
+    low: float
+    """... with the ends of its 95 % confidence interval (Clopper and Pearson)."""
+    high: float
+    edge_agreement: float
+    """Of the edge alone."""
+    offloaded: float
+    """Share of requests that ask the cloud."""
+    latency_s: float
+    """Expected over all requests, as is what follows."""
+    energy_j: float | None = None
+    """None where the targets lack the figures."""
+    cost_usd: float | None = None
+    max_bytes: int | None = None
+    """Inputs of more bytes go straight to the cloud."""
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A file that an emitting pass wrote, relative to the build directory."""
 
@@ -392,7 +436,7 @@ class Artifacts(Annotation):
 
 ALL: tuple[type[Annotation], ...] = (
     Source, History, Reference, ImageInput, Cost, Group, CloudOnly, Placement,
-    Origin, Wire, Encodings, Coding, Privacy, Quantization, Profile, Plan, Artifacts,
+    Origin, Wire, Encodings, Coding, Privacy, Quantization, Profile, Plan, Router, Artifacts,
 )  # fmt: skip
 _BY_KEY = {cls.KEY: cls for cls in ALL}
 

@@ -66,6 +66,38 @@ class CutRecord:
 
 
 @dataclass(frozen=True)
+class RouterRecord:
+    """When the edge answers alone: where the margin between its two highest scores is large enough."""
+
+    cut: str
+    """The cut that is routed: its edge half makes every output, and so does its cloud half."""
+    scores: str
+    """The output that holds one row of class scores."""
+    threshold: float
+    """The edge's answer counts from this margin on; else what the cut sends goes to the cloud."""
+    agreement: float
+    """Share of answers with the imported model's top-1 that the threshold was calibrated for."""
+    expected_agreement: float
+    """On samples that it was not calibrated on ..."""
+    agreement_low: float
+    """... with the ends of its 95 % confidence interval."""
+    agreement_high: float
+    edge_agreement: float
+    """Of the edge alone."""
+    offloaded: float
+    """Share of requests that ask the cloud."""
+    samples: int
+    latency_s: float
+    """Expected over all requests."""
+    energy_j: Optional[float] = None
+    cost_usd: Optional[float] = None
+    straight: Optional[str] = None
+    """The cut of inputs that are too large for the edge ..."""
+    max_bytes: Optional[int] = None
+    """... which have more bytes than this."""
+
+
+@dataclass(frozen=True)
 class BaselineRecord:
     """What not splitting would take, for comparison; a null latency is impossible for the reason given."""
 
@@ -168,6 +200,8 @@ class Manifest:
     quantization: str = "none"
     prices: Optional[Prices] = None
     """What the objective adds up, for a runtime to do the same with what it measures; null: seconds."""
+    router: Optional[RouterRecord] = None
+    """By which requests are to be run, where there is one; else on one of the cuts."""
 
     def cut(self, name: str) -> CutRecord:
         """The cut of this name.

@@ -15,6 +15,7 @@ from edgecut.ir.annotations import (
     Profile,
     Quantization,
     Reference,
+    Router,
     Source,
     Time,
     Wire,
@@ -90,6 +91,29 @@ def describe(program: Program) -> Manifest:
         files=tuple(FileRecord(a.path, a.sha256, a.bytes) for a in written.files),
         quantization=quantization.scheme if quantization else "none",
         prices=plan.prices,
+        router=_router(annotations.get(model, Router)),
+    )
+
+
+def _router(found: Router | None) -> manifest.RouterRecord | None:
+    if found is None:
+        return None
+    return manifest.RouterRecord(
+        cut=found.cut,
+        scores=found.scores,
+        threshold=found.threshold,
+        agreement=found.agreement,
+        expected_agreement=found.expected,
+        agreement_low=found.low,
+        agreement_high=found.high,
+        edge_agreement=found.edge_agreement,
+        offloaded=found.offloaded,
+        samples=found.samples,
+        latency_s=found.latency_s,
+        energy_j=found.energy_j,
+        cost_usd=found.cost_usd,
+        straight=found.straight,
+        max_bytes=found.max_bytes,
     )
 
 
@@ -103,7 +127,7 @@ def _cut(program: Program, k: int, figures: CutFigures, paths: list[str]) -> Cut
         signature=f"cut{k}" if on_edge else None,
         cloud_model=next((f for f in folders if f.endswith(f"_cut{k}")), None),
         sends=tuple(_sent(program, name) for name in cut.crossing),
-        edge_outputs=cut.edge_outputs,
+        edge_outputs=() if cut.cloud else cut.edge_outputs,
         edge_s=figures.edge_s,
         cloud_s=figures.cloud_s,
         up_bytes=figures.up_bytes,

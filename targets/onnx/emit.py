@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import onnx_ir as oir
 
 from edgecut.ir import annotations as notes
-from edgecut.ir import files
+from edgecut.ir import files, store
 from edgecut.ir.annotations import Cut, Wire
 from edgecut.ir.errors import ModelError
 from edgecut.ir.extract import split
@@ -93,10 +93,20 @@ def emit(program: Program, cuts: Sequence[Cut], wire: Mapping[str, Wire]) -> Clo
     name = model_name(program)
     models = []
     for index, cut in enumerate(cuts):
-        _, cloud = split(program, cut)
+        cloud = _cloud_half(program, cut)
         if cloud is not None:
             models.append(_model(cloud, cloud_model_name(name, index), cut, wire, weights))
     return CloudFiles(tuple(models), weights)
+
+
+def _cloud_half(program: Program, cut: Cut) -> Program | None:
+    if not cut.cloud:
+        return split(program, cut)[1]
+    found = store.get(cut.cloud)
+    if found is None:
+        what = f"its cloud half {cut.cloud[:12]} is not in {store.root()}"
+        raise ModelError(what, where=f"cut {cut.name}", hint="run the pass partition again")
+    return found
 
 
 def _model(cloud: Program, name: str, cut: Cut, wire: Mapping[str, Wire], weights: WeightFile) -> CloudModel:
