@@ -96,6 +96,15 @@ class RouterRecord:
     max_bytes: Optional[int] = None
     """... which have more bytes than this."""
 
+    def describe(self) -> str:
+        """What the router does, in one sentence."""
+        low, high = 100 * self.agreement_low, 100 * self.agreement_high
+        return (
+            f"the edge answers alone from a margin of {self.threshold:.4g} on; {self.offloaded:.1%} of requests "
+            f"ask the cloud; {self.expected_agreement:.1%} of answers are the imported model's ({low:.1f} to "
+            f"{high:.1f} %; {self.edge_agreement:.1%} of the edge alone), asked for were {self.agreement:.4g}"
+        )
+
 
 @dataclass(frozen=True)
 class BaselineRecord:

@@ -32,6 +32,7 @@ MODULES = (
     "runtime/estimate.py",
     "runtime/inputs.py",
     "runtime/litert.py",
+    "runtime/router.py",
     "runtime/quiet.py",
     "runtime/main.py",
     "runtime/objective.py",

@@ -16,6 +16,7 @@ from edgecut.ir.manifest import CutRecord, Manifest, Sent, Tensor
 from edgecut.runtime import artifact, wire
 from edgecut.runtime.client import Client, CloudError, Exchange
 from edgecut.runtime.litert import EdgeModel
+from edgecut.runtime.router import is_sure, routed
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -96,27 +97,36 @@ class Device:
 
         Args:
             inputs: Every input of the model, in the manifest's shape and type.
-            cut: Name of the cut; the manifest's first if None.
+            cut: Name of the cut; the manifest's first if None. Where it is the one that is routed, the server
+                is asked only if the edge is not sure of its answer.
             timeout_s: Seconds that the whole request may take; the device's own if None. What the edge
                 half takes is the server's loss.
             request_id: Sent along, for the server's log.
 
         Raises:
             ModelError: An input is absent or does not fit, or the build does not hold the cut.
-            CloudError: The cut needs the server, which does not answer.
+            CloudError: The cut needs the server, which does not answer. Where the edge has an answer of
+                its own all the same, the error holds it.
         """
         check_inputs(self.manifest, inputs)
         record = self.manifest.cut(cut) if cut is not None else self.manifest.cuts[0]
         start = time.perf_counter()
         made = self._run_edge(record, inputs)
         edge_s = time.perf_counter() - start if record.signature else 0.0
-        if record.cloud_model is None:
+        router = self.manifest.router if record.name == routed(self.manifest) else None
+        if record.cloud_model is None or (router is not None and is_sure(router, made)):
             phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
             return Answer(self._outputs(made), record.name, phases)
         sends = {s.name: _fit(made.get(s.name, inputs.get(s.name)), s) for s in record.sends}
         left_s = (self.timeout_s if timeout_s is None else timeout_s) - (time.perf_counter() - start)
-        exchange = self._ask(record, sends, left_s, request_id)
-        outputs = self._outputs({**exchange.response.tensors, **made})
+        try:
+            exchange = self._ask(record, sends, left_s, request_id)
+        except CloudError as error:
+            if router is not None:
+                phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
+                error.answer = Answer(self._outputs(made), record.name, phases, fallback=error.what)
+            raise
+        outputs = self._outputs({**made, **exchange.response.tensors})
         phases = _phases(edge_s, exchange, time.perf_counter() - start)
         return Answer(outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes)
 

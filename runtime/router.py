@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Optional
 
 import numpy as np
 
-from edgecut.ir.manifest import RouterRecord
+from edgecut.ir.manifest import CutRecord, Manifest, RouterRecord
 
 
 def margin(scores: np.ndarray) -> float:
@@ -26,8 +27,20 @@ def is_sure(router: RouterRecord, outputs: Mapping[str, np.ndarray]) -> bool:
     return margin(outputs[router.scores]) >= router.threshold
 
 
-def goes_straight(router: RouterRecord, inputs: Mapping[str, np.ndarray]) -> bool:
-    """Whether these inputs are too large to be tried on the edge."""
-    if router.straight is None or router.max_bytes is None:
-        return False
-    return sum(array.nbytes for array in inputs.values()) > router.max_bytes
+def routed(manifest: Manifest) -> Optional[str]:
+    """Name of the cut that is routed, if there is one."""
+    return manifest.router.cut if manifest.router is not None else None
+
+
+def choose(manifest: Manifest, size: int) -> Optional[CutRecord]:
+    """The cut of a request, where the build has a router.
+
+    Args:
+        manifest: The build.
+        size: Bytes of the inputs as they came.
+    """
+    router = manifest.router
+    if router is None:
+        return None
+    large = router.straight is not None and router.max_bytes is not None and size > router.max_bytes
+    return manifest.cut(router.straight if large and router.straight else router.cut)

@@ -23,7 +23,7 @@ from edgecut.ir.annotations import (
 from edgecut.ir.manifest import CutRecord, FileRecord, Manifest, Sent, Tensor
 from edgecut.ir.program import Program, TensorSpec, history
 from edgecut.passes.base import Context, Pass
-from edgecut.passes.manifest import report
+from edgecut.passes.manifest import record, report
 
 REFERENCE_FILE = "reference.onnx"
 REPORT_FILE = "report.html"
@@ -91,29 +91,7 @@ def describe(program: Program) -> Manifest:
         files=tuple(FileRecord(a.path, a.sha256, a.bytes) for a in written.files),
         quantization=quantization.scheme if quantization else "none",
         prices=plan.prices,
-        router=_router(annotations.get(model, Router)),
-    )
-
-
-def _router(found: Router | None) -> manifest.RouterRecord | None:
-    if found is None:
-        return None
-    return manifest.RouterRecord(
-        cut=found.cut,
-        scores=found.scores,
-        threshold=found.threshold,
-        agreement=found.agreement,
-        expected_agreement=found.expected,
-        agreement_low=found.low,
-        agreement_high=found.high,
-        edge_agreement=found.edge_agreement,
-        offloaded=found.offloaded,
-        samples=found.samples,
-        latency_s=found.latency_s,
-        energy_j=found.energy_j,
-        cost_usd=found.cost_usd,
-        straight=found.straight,
-        max_bytes=found.max_bytes,
+        router=record.router(rule) if (rule := annotations.get(model, Router)) else None,
     )
 
 

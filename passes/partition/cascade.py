@@ -134,24 +134,37 @@ def _real_name(value: oir.Value) -> str:
 
 
 def _take_integers(part: Program, taken: oir.Value, held: oir.Value) -> None:
-    """Let a program read the integers of a value in place of the value."""
+    """Let a program read the integers of a value in place of the value: ``(integers - zero) * scale``.
+
+    Spelled out, since ONNX Runtime moves a DequantizeLinear about, and rejects what it makes of some.
+    """
     node = held.producer()
     assert node is not None
-    graph = part.graph
+    graph, first = part.graph, next(iter(part.graph))
     wire = oir.val(held.name, held.dtype, held.shape)
-    constants: list[oir.Value] = []
-    for value in node.inputs[1:]:
-        assert value is not None
-        copy = oir.val(f"{held.name}_{len(constants)}_wire", const_value=value.const_value)
-        graph.register_initializer(copy)
-        constants.append(copy)
-    real = oir.node("DequantizeLinear", [wire, *constants], name=f"{held.name}_from_wire")
-    real.outputs[0].name = f"{taken.name}_from_wire"
-    real.outputs[0].shape, real.outputs[0].type = taken.shape, taken.type
+    value = wire
+    scale, zero = (_number(node, index) for index in (1, 2))
+    for step, operand in (("Cast", None), ("Sub", zero), ("Mul", scale)):
+        name = f"{held.name}_wire_{step.lower()}"
+        inputs, attributes = [value], {"to": 1} if operand is None else {}
+        if operand is not None:
+            inputs.append(oir.val(f"{name}_by", const_value=oir.tensor(operand, name=f"{name}_by")))
+            graph.register_initializer(inputs[1])
+        made = oir.node(step, inputs, attributes, name=name)
+        value = made.outputs[0]
+        value.name, value.shape, value.type = name, taken.shape, oir.TensorType(oir.DataType.FLOAT)
+        graph.insert_before(first, made)
     graph.inputs[list(graph.inputs).index(taken)] = wire
     for user, index in list(taken.uses()):
-        user.replace_input_with(index, real.outputs[0])
-    graph.insert_before(next(iter(graph)), real)
+        user.replace_input_with(index, value)
+
+
+def _number(node: oir.Node, index: int) -> Array:
+    """Scale or zero point of a QuantizeLinear, as float32; no zero point is 0."""
+    given = node.inputs[index] if len(node.inputs) > index else None
+    if given is None or given.const_value is None:
+        return np.zeros((), np.float32)
+    return given.const_value.numpy().astype(np.float32)
 
 
 def _seconds(costed: Program, work_of: Program) -> float:

@@ -214,7 +214,7 @@ def _written(posed: Posed, request: Request, wanted: Wanted, best: _Way, samples
         low=low,
         high=high,
         edge_agreement=float(judged.edge_agrees.mean()),
-        offloaded=1 - best.kept,
+        offloaded=float(np.mean(~judged.kept(best.threshold))),
         latency_s=best.price(rates),
         energy_j=_priced("energy", request, best),
         cost_usd=_priced("cost", request, best),
