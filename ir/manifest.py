@@ -100,7 +100,7 @@ class RouterRecord:
         """What the router does, in one sentence."""
         low, high = 100 * self.agreement_low, 100 * self.agreement_high
         return (
-            f"the edge answers alone from a margin of {self.threshold:.4g} on; {self.offloaded:.1%} of requests "
+            f"the edge answers from a margin of {self.threshold:.4g} on; {self.offloaded:.1%} of requests "
             f"ask the cloud; {self.expected_agreement:.1%} of answers are the imported model's ({low:.1f} to "
             f"{high:.1f} %; {self.edge_agreement:.1%} of the edge alone), asked for were {self.agreement:.4g}"
         )
