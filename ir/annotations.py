@@ -225,14 +225,35 @@ class Encodings(Annotation):
 
 
 @dataclass(frozen=True)
+class Coder:
+    """What makes integers of a value, and codes them."""
+
+    low: int
+    high: int
+    """Integers are kept between these."""
+    tables: str = ""
+    """Static tables of the entropy coder, as text (`edgecut.runtime.tables`); empty: it has none."""
+
+
+@dataclass(frozen=True)
 class Coding(Annotation):
-    """Statistics of a value on calibration data, from which every coder of it is made."""
+    """Statistics of a value on calibration data, and the coders that were fitted to it."""
 
     KEY: ClassVar[str] = "edgecut.coding"
     LEVEL: ClassVar[Level] = "value"
 
-    statistics: dict[str, str]
-    """By transform (``none``, ``klt``, ...): arrays, as text (`edgecut.ir.encoding`)."""
+    channel: int
+    """Axis of the channels; every other one but the batch's is along space or time."""
+    deviation: float
+    """Standard deviation of the whole value around its means: the unit of steps."""
+    mean: str
+    """Per channel, as text (`edgecut.ir.transform`)."""
+    least: str
+    greatest: str
+    basis: str = ""
+    """Orthonormal rows that decorrelate the channels (Karhunen-Loeve); empty where too little was seen."""
+    coders: dict[str, Coder] = field(default_factory=dict)
+    """By the name of the encoding."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,26 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class CodingRecord:
+    """How the runtimes make a crossing tensor smaller, and restore it."""
+
+    encoding: str
+    """Name of the whole encoding; its linear parts are in the two models."""
+    coder: str
+    """What makes bytes of the tensor: ``none``, ``rans``, ``zlib`` or ``lzma``."""
+    rounding: Optional[int] = None
+    """The edge model gives floats, which are made integers: cut off after so many 256ths were added to
+    their magnitude. Null where the tensor is only cast to its type."""
+    low: int = 0
+    high: int = 0
+    """Limits of the integers."""
+    tables: str = ""
+    """Static tables of ``rans``: integers, as text (`edgecut.runtime.tables`)."""
+    sha256: str = ""
+    """Of the tables; a stream begins with the first bytes of it."""
+
+
+@dataclass(frozen=True)
 class Sent:
     """A tensor that leaves the device, in the layout and type in which the edge kernel produces it."""
 
@@ -39,6 +59,8 @@ class Sent:
     """``sent = transpose(tensor of the model, perm)``; empty where the layouts agree."""
     labels: tuple[str, ...] = ()
     """Privacy labels of what it was derived from."""
+    coding: Optional[CodingRecord] = None
+    """How it is coded; type and shape are those of the integers, which may also be sent as they are."""
 
 
 @dataclass(frozen=True)
