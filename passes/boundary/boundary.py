@@ -1,7 +1,6 @@
 """``boundary``: what each way of sending each tensor that may cross costs, and what it damages."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,20 +12,17 @@ from edgecut.ir import annotations, encoding, extract
 from edgecut.ir.annotations import Coding, Cut, Encoding, Encodings, Profile
 from edgecut.ir.encoding import Spec
 from edgecut.ir.errors import EdgecutError, ModelError, UsageError
-from edgecut.ir.program import Program, static_shape
+from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.boundary import activations, statistics
 from edgecut.passes.boundary import candidate as trial
-from edgecut.passes.boundary import statistics
 from edgecut.passes.boundary.candidate import Candidate, Speeds
 from edgecut.passes.numerics import Runner
-from edgecut.passes.partition.enumerate import all_cuts
 
 Array = NDArray[Any]
 
 STEPS = (0.25, 0.5, 0.75, 1.0, 1.5)
 PLAIN = ("float16", "int8", "int8{axis=channel}", "int4", "int8{coder=rans}")
-MAX_ELEMENTS = 1 << 16
-"""Values of more elements are looked at only where the model's input has as many."""
 HOPELESS = 0.75
 """Coarser steps are not tried once fewer answers than this agree."""
 REFERENCE = "x86-vm"
@@ -70,7 +66,9 @@ class Boundary(Pass):
         speeds = self._speeds(program)
         found = 0
         with context.progress.task("measuring encodings", len(cuts)) as advance:
-            for cut, candidate in _candidates(program, cuts, samples):
+            half = (len(samples) + 1) // 2
+            for cut, seen in activations.walk(program, cuts, samples):
+                candidate = seen.divided(np.arange(len(samples)) < half)
                 table, coding = self._table(program, cut, candidate, speeds, labels)
                 value = program.value(candidate.name)
                 annotations.put(value, Encodings(tuple(table), len(candidate.report)))
@@ -98,23 +96,15 @@ class Boundary(Pass):
         return [found[i] for i in order], labels
 
     def _cuts(self, program: Program) -> list[Cut]:
-        """Legal cuts where one tensor crosses that is no input and not too large."""
-        sizes = [math.prod(d for d in spec.shape if isinstance(d, int)) for spec in program.inputs]
-        inputs, limit = {spec.name for spec in program.inputs}, max(*sizes, MAX_ELEMENTS)
-        found: dict[str, Cut] = {}
-        for cut in all_cuts(program, 0):
-            if len(cut.crossing) != 1 or cut.crossing[0] in inputs:
-                continue
-            shape = static_shape(program.value(cut.crossing[0]))
-            if shape is not None and shape and shape[0] == 1 and math.prod(shape) <= limit:
-                found.setdefault(cut.crossing[0], cut)
+        found = activations.worthwhile(program)
         if not self.values:
-            return list(found.values())
-        missing = [name for name in self.values if name not in found]
+            return found
+        single = {cut.crossing[0]: cut for cut in activations.single(program)}
+        missing = [name for name in self.values if name not in single]
         if missing:
-            hint = f"such tensors: {', '.join(list(found)[:8])}"
+            hint = f"such tensors: {', '.join(list(single)[:8])}"
             raise UsageError(f"no cut sends {missing[0]!r} alone", where="boundary{values}", hint=hint)
-        return [found[name] for name in self.values]
+        return [single[name] for name in self.values]
 
     def _table(
         self, program: Program, cut: Cut, candidate: Candidate, speeds: Speeds, labels: list[int] | None
@@ -163,28 +153,6 @@ class Boundary(Pass):
 
 def _at(kind: str, step: float) -> Spec:
     return Spec(kind, step, coder="rans")
-
-
-def _candidates(
-    program: Program, cuts: Sequence[Cut], samples: list[dict[str, Array]]
-) -> Iterator[tuple[Cut, Candidate]]:
-    """Each cut with its tensor's values, computed from those of the cut before it."""
-    given, feeds = [spec.name for spec in program.inputs], samples
-    half = (len(samples) + 1) // 2
-    for cut in cuts:
-        name = cut.crossing[0]
-        try:
-            part = extract.subgraph(program, given, [name], "part")
-        except ModelError:
-            given, feeds = [spec.name for spec in program.inputs], samples
-            part = extract.subgraph(program, given, [name], "part")
-        runner, used = Runner(part), {spec.name for spec in part.inputs}
-        values = [runner({k: v for k, v in feed.items() if k in used})[name] for feed in feeds]
-        given, feeds = [name], [{name: value} for value in values]
-        array = np.concatenate(values)
-        shape, dtype = (1, *array.shape[1:]), array.dtype.name
-        grid = statistics.scale_of(program, name) if dtype != "float32" else None
-        yield cut, Candidate(name, shape, dtype, grid, array[:half], array[half:])
 
 
 def _slowness(name: str) -> float:
