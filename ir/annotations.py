@@ -280,6 +280,35 @@ class Quantization(Annotation):
 
 
 @dataclass(frozen=True)
+class Sensitivity(Annotation):
+    """What integers do to one kernel: its error, what they save, and whether it has them.
+
+    It stands on the last node of those that the kernel computes. Relative noise powers of independent
+    kernels, ``10 ** (-output_sqnr_db / 10)``, add up at the outputs.
+    """
+
+    KEY: ClassVar[str] = "edgecut.sensitivity"
+    LEVEL: ClassVar[Level] = "node"
+
+    nodes: tuple[str, ...]
+    """Names of what the kernel computes."""
+    node_sqnr_db: float
+    """Signal to quantization noise of what the kernel gives, itself alone in integers."""
+    output_sqnr_db: float
+    """The same of the worst graph output."""
+    agreement: float | None
+    """Share of samples with the same top-1, itself alone in integers; None without class scores."""
+    saved_s: float
+    """Seconds on the edge target by which integers are faster (below 0: slower)."""
+    known: Literal["measured", "predicted", "estimated"]
+    """How the time is known; estimated: from operations alone, without a target."""
+    integer: bool
+    """Whether the kernel runs on integers in this program."""
+    reason: str
+    """Why not, or why although it is not faster."""
+
+
+@dataclass(frozen=True)
 class Conditions:
     """How the costs of one side came about: enough to judge them, and to tell whether they still hold."""
 
@@ -457,7 +486,7 @@ class Artifacts(Annotation):
 
 ALL: tuple[type[Annotation], ...] = (
     Source, History, Reference, ImageInput, Cost, Group, CloudOnly, Placement,
-    Origin, Wire, Encodings, Coding, Privacy, Quantization, Profile, Plan, Router, Artifacts,
+    Origin, Wire, Encodings, Coding, Privacy, Quantization, Sensitivity, Profile, Plan, Router, Artifacts,
 )  # fmt: skip
 _BY_KEY = {cls.KEY: cls for cls in ALL}
 

@@ -12,7 +12,7 @@ from edgecut.ir.annotations import Placement, Plan, Profile, Router
 from edgecut.ir.errors import EdgecutError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.partition import measuring, objective, planning, privacy, reader, router, win
+from edgecut.passes.partition import codings, measuring, objective, planning, privacy, reader, router, win
 from edgecut.passes.partition.mixed import Budget
 from edgecut.passes.partition.objective import Family, Situation
 from edgecut.passes.partition.planning import Known, Posed, Request
@@ -54,6 +54,12 @@ class Partition(Pass):
     measure: bool = option(False, help="Build and time the cuts, and plan with what they took.")
     runs: int = option(50, help="With measure: timed inferences at most.")
     threads: int = option(1, help="With measure: CPU threads on either side.")
+    min_agreement: float | None = option(None, help="Budget: share of answers with the same top-1, 0 to 1.")
+    max_accuracy_drop: float | None = option(None, help="Budget: points of top-1, with labels.")
+    min_sqnr: float | None = option(None, help="Budget: dB at the worst output.")
+    boundary: str = option(
+        "none", help="How tensors are sent: as they are held; auto: in the best encoding; or in this one."
+    )
     private: tuple[str, ...] = option((), help="Inputs that must not leave the device: INPUT or INPUT=LABEL.")
     declassify: tuple[str, ...] = option((), help="Nodes whose outputs may leave it all the same.")
     up_mbps: float | None = option(None, help="Uplink bandwidth, in place of the network's.")
@@ -86,6 +92,14 @@ class Partition(Pass):
             self._check_router()
         elif self.max_input_bytes is not None:
             raise UsageError("goes with mode=input", where="partition{max_input_bytes}")
+        if self.min_agreement is not None and not 0 < self.min_agreement < 1:
+            raise UsageError("has to be above 0 and below 1", where="partition{min_agreement}")
+        errors = (self.min_agreement, self.max_accuracy_drop, self.min_sqnr)
+        if self.boundary == codings.AUTO and all(limit is None for limit in errors):
+            hint = "min_agreement, max_accuracy_drop or min_sqnr"
+            raise UsageError("needs an error budget", where="partition{boundary=auto}", hint=hint)
+        if self.boundary != codings.NONE and self.mode == "input":
+            raise UsageError("goes with the other modes", where="partition{boundary}")
         if self.require_win is not None:
             win.percentage(self.require_win)
         if self.declassify and not self.private:
@@ -160,6 +174,7 @@ class Partition(Pass):
             features=self.mode == "features",
             head=self.head,
             labels=labels,
+            boundary=self.boundary,
         )
 
     def situation(self, program: Program) -> Situation:
@@ -195,7 +210,8 @@ class Partition(Pass):
             found.append(Budget(Memory(), self.max_memory_mb * 1e6))
         if self.max_crossings is not None:
             found.append(Budget(Crossings(), self.max_crossings))
-        return tuple(found)
+        errors = codings.budgets(self.min_agreement, self.max_accuracy_drop, self.min_sqnr)
+        return (*found, *errors)
 
 
 def place(program: Program, plan: Plan) -> None:
