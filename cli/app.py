@@ -11,6 +11,7 @@ import typer
 
 from edgecut.cli.commands.build import build
 from edgecut.cli.commands.check import check
+from edgecut.cli.commands.convert import convert
 from edgecut.cli.commands.diff import diff
 from edgecut.cli.commands.emit import emit
 from edgecut.cli.commands.opt import opt
@@ -27,7 +28,8 @@ from edgecut.cli.help import Sectioned
 
 # In the order in which a user meets them.
 COMMANDS = (
-    build, check, serve, run, profile, prune, quantize, partition, emit, opt, show, diff, passes, targets,
+    build, check, serve, run, profile, prune, quantize, partition, emit, convert, opt, show, diff, passes,
+    targets,
 )  # fmt: skip
 
 app = typer.Typer(

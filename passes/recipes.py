@@ -29,9 +29,9 @@ class Source:
     image: Image | None = None
     calibration: Path | None = None
 
-    def front(self) -> list[Pass]:
-        """Import, preprocess, simplify: how every pipeline begins."""
-        importing = make("import", model=self.model, shape=self.shape)
+    def front(self, *, keep: bool = True) -> list[Pass]:
+        """Import, preprocess, simplify: how every pipeline begins. ``keep`` for passes that compare."""
+        importing = make("import", model=self.model, shape=self.shape, keep=keep)
         simplify = make("simplify")
         if self.image is None:
             return [importing, simplify]
@@ -70,13 +70,21 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
         chain.append(make("profile", **targets))
     # The profile keeps the name of a target, by which a user's own file is not found again.
     own = {side: target for side, target in targets.items() if target.endswith((".toml", ".json"))}
-    cutting = {**options.cutting, **own}
-    if (boundary := cutting.get("boundary", "none")) != "none":
-        encodings = [] if boundary == "auto" else [boundary]
-        chain.append(make("boundary", calibration=source.calibration, encodings=tuple(encodings), **own))
-    if cutting.get("mode") == "input" and source.calibration:
-        cutting.setdefault("data", str(source.calibration))
-    return [*chain, bind("partition", cutting), *emit()]
+    return [*chain, bind("partition", {**options.cutting, **own}), *emit()]
+
+
+def convert(source: Source, to: Path, quantize: str = "auto", *, verify: bool = False) -> list[Pass]:
+    """From a trained model to one TFLite file, not cut; ``auto`` is int8 where there is data to calibrate it.
+
+    Raises:
+        UsageError: An option does not fit the others.
+    """
+    if quantize not in ("auto", "none") and source.calibration is None:
+        raise UsageError("--quantize needs --calibration", hint=".npz, .npy, or a folder of images")
+    scheme = ("int8" if source.calibration else "none") if quantize == "auto" else quantize
+    quantizing = [] if scheme == "none" else [make("quantize", scheme=scheme, calibration=source.calibration)]
+    front = source.front(keep=bool(quantizing))
+    return [*front, *quantizing, make("convert", to=to, verify=verify)]
 
 
 def emit(*, verify: bool = False) -> list[Pass]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from edgecut.ir import annotations as notes
 from edgecut.ir import files
-from edgecut.ir.annotations import Artifact, Artifacts, Cut, Plan, Wire
-from edgecut.ir.errors import CheckError
+from edgecut.ir.annotations import Artifact, Artifacts, Plan, Wire
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.emit import verifying
 from edgecut.targets import tflite as target
 
 FILE = "edge/model.tflite"
@@ -54,7 +54,8 @@ class EmitTflite(Pass):
         if not emitted.data:
             return program
         if self.verify:
-            self._verify(program, [cuts[k] for k in emitted.signatures], context)
+            checked = [cuts[k] for k in emitted.signatures]
+            context.metrics["verified_error"] = verifying.worst(program, checked, self.data)
         files.write(context.output / FILE, emitted.data)
         made = Artifact(FILE, hashlib.sha256(emitted.data).hexdigest(), len(emitted.data))
         before = notes.get(program.model, Artifacts) or Artifacts()
@@ -67,24 +68,3 @@ class EmitTflite(Pass):
             notes.drop(value, Wire)
             if name in wire:
                 notes.put(value, wire[name])
-
-    def _verify(self, program: Program, cuts: list[Cut], context: Context) -> None:
-        from edgecut.targets.tflite import verify
-
-        inputs = verify.noise(program) if self.data is None else _sample(self.data, program)
-        worst = 0.0
-        for cut in cuts:
-            for check in verify.groups(program, cut, inputs):
-                worst = max(worst, check.error)
-                if not check.ok:
-                    hint = f"its nodes: {', '.join(check.nodes)}"
-                    what = f"LiteRT and ONNX Runtime differ by {check.text} (limit {check.limit})"
-                    raise CheckError(what, where=check.value, hint=hint)
-        context.metrics["verified_error"] = round(worst, 9)
-
-
-def _sample(path: Path, program: Program) -> dict[str, Any]:
-    from edgecut.frontends import data
-
-    dataset = data.load(path, program.inputs, limit=1)
-    return next(iter(dataset))

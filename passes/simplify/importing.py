@@ -1,6 +1,7 @@
 """The pass that every pipeline begins with: the user's model becomes a program."""
 
 import hashlib
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Import(Pass):
 
     model: Path = option(help="ONNX, .pt2, .keras, .h5, SavedModel folder, or an edgecut IR file.", file=True)
     shape: tuple[str, ...] = option((), help="Shapes of inputs: NAME=1,3,224,224.")
+    keep: bool = option(True, help="keep the model in the store, for later passes to compare with")
 
     def files(self) -> list[Path]:
         """The model, and the files beside it that hold its weights."""
@@ -40,7 +42,8 @@ class Import(Pass):
             imported.graph.name = self.model.stem
         source = Source(self.model.name, _hash(self.model), frontends.detect(self.model).name)
         annotations.put(imported.model, source)
-        annotations.put(imported.model, Reference(store.put(imported)))
+        if self.keep:
+            annotations.put(imported.model, Reference(store.put(imported)))
         return imported
 
     def _annotated(self, wanted: shapes.Shapes, context: Context) -> Program:
@@ -62,10 +65,18 @@ class Import(Pass):
 
 def is_ir(path: Path) -> bool:
     """Whether a file is an edgecut IR file rather than any ONNX model."""
-    if path.suffix != ".onnx" or not path.is_file():
+    if path.suffix != ".onnx" or not path.is_file() or not _mentions(path, SCHEMA_KEY):
         return False
     proto = onnx_frontend.read_structure(path)
     return any(entry.key == SCHEMA_KEY for entry in proto.metadata_props)
+
+
+def _mentions(path: Path, text: str) -> bool:
+    """Whether these bytes are anywhere in a file: far cheaper than to parse it."""
+    if not path.stat().st_size:  # cannot be mapped
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(text.encode()) >= 0
 
 
 def _is_numeric(step: Step) -> bool:

@@ -1,17 +1,13 @@
 """onnxsim: constant folding and a few dozen small fusions, with our annotations carried over."""
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import onnx_ir as oir
 
 from edgecut.ir import annotations, extract
 from edgecut.ir.annotations import Origin
-from edgecut.ir.program import EXTERNAL_DATA_THRESHOLD, Program
-from edgecut.passes.simplify import rewriting
+from edgecut.ir.program import EXTERNAL_DATA_THRESHOLD, Program, TensorSpec
+from edgecut.passes.simplify import extension, rewriting
 
 # Left to our own rewrites, or to the back ends: these give a tensor's name to another tensor, or put
 # reshapes and tensors without a name of the user's into the graph.
@@ -45,33 +41,24 @@ def run(program: Program) -> Program:
     """
     if program.weight_bytes() > EXTERNAL_DATA_THRESHOLD:
         raise SimplifierError("its weights are over 2 GiB")
-    with _without_torch():
-        import onnxsim
     try:
-        simplified, _ = onnxsim.simplify(program.proto(), skipped_optimizers=_SKIPPED)
-        model = oir.from_proto(simplified)
+        model = oir.from_proto(extension.simplify(program.proto(), _SKIPPED))
     except Exception as error:  # it is C++ underneath, and raises what it likes
         raise SimplifierError(str(error).strip().split("\n")[0]) from error
     result = Program(model)
-    if (result.inputs, result.outputs) != (program.inputs, program.outputs):
+    if not (_fits(program.inputs, result.inputs) and _fits(program.outputs, result.outputs)):
         raise SimplifierError("the inputs or outputs would change")
     result.name_nodes()
     _restore(program, result)
     return result
 
 
-@contextlib.contextmanager
-def _without_torch() -> Iterator[None]:
-    """Hide torch, which onnxsim imports if it can: two seconds, for parts that are not used here."""
-    hidden = "torch" not in sys.modules
-    modules: dict[str, Any] = sys.modules
-    if hidden:
-        modules["torch"] = None
-    try:
-        yield
-    finally:
-        if hidden:
-            del modules["torch"]
+def _fits(old: list[TensorSpec], new: list[TensorSpec]) -> bool:
+    """Whether inputs or outputs are the same, but for dimensions that were open and have been found out."""
+    if [(s.name, s.dtype, len(s.shape)) for s in old] != [(s.name, s.dtype, len(s.shape)) for s in new]:
+        return False
+    pairs = [dims for a, b in zip(old, new, strict=True) for dims in zip(a.shape, b.shape, strict=True)]
+    return all(a == b or not isinstance(a, int) for a, b in pairs)
 
 
 def _restore(old: Program, new: Program) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgecut.targets.tflite.backend import Emitted
     from edgecut.targets.tflite.groups import FusionGroup
 
-__all__ = ["emit", "fusion_groups", "source_map"]
+__all__ = ["convert", "emit", "fusion_groups", "source_map"]
 
 
 def fusion_groups(program: Program) -> list[FusionGroup]:
@@ -45,6 +45,18 @@ def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
     from edgecut.targets.tflite import backend
 
     return backend.emit(program, cuts)
+
+
+def convert(program: Program) -> bytes:
+    """Write the whole program as a TFLite file, as signature ``serving_default``.
+
+    Raises:
+        ConstraintError: A node cannot be lowered; the message names it and says why.
+        ModelError: The file would exceed 2 GiB.
+    """
+    from edgecut.targets.tflite import backend
+
+    return backend.convert(program)
 
 
 def source_map(data: bytes) -> dict[str, list[list[str]]]:

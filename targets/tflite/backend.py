@@ -7,13 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from edgecut.ir import coded
 from edgecut.ir.annotations import Cut, Wire
 from edgecut.ir.errors import ConstraintError, ModelError
 from edgecut.ir.program import Program
-from edgecut.targets.tflite import fuse, groups, importer, layout, lir, pack, patterns, quantize, reshapes
+from edgecut.targets.tflite import (
+    affine,
+    fuse,
+    groups,
+    heads,
+    importer,
+    layout,
+    lir,
+    pack,
+    patterns,
+    quantize,
+    reshapes,
+)
 from edgecut.targets.tflite.groups import FusionGroup
 from edgecut.targets.tflite.lir import Graph, Tensor
+
+WHOLE = "serving_default"
+"""Name of the signature of a model that is not cut, as other converters have it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,8 @@ def lower(program: Program) -> Lowered:
     """The whole back end but for the file format."""
     imported = importer.run(program)
     patterns.run(imported.graph)
+    affine.run(imported.graph)
+    heads.run(imported.graph)
     reshapes.run(imported.graph)
     graph = layout.run(imported.graph)
     fuse.run(graph)
@@ -62,19 +78,29 @@ def groups_of(program: Program, lowered: Lowered) -> list[FusionGroup]:
 
 def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
     """See `edgecut.targets.tflite.emit`."""
-    program, cuts = coded.with_encoders(program, cuts)
     lowered = lower(program)
     inputs = {spec.name for spec in program.inputs}
     wanted = {i: _outputs(cut, inputs) for i, cut in enumerate(cuts)}
     signatures = [signature(program, lowered, f"cut{i}", names) for i, names in wanted.items() if names]
     if not signatures:
         return Emitted(b"")
-    rank = {n.name or "": i for i, n in enumerate(program.nodes)}
-    build = {"edgecut": version("edgecut"), "model": program.graph.name or "", "cuts": [c.name for c in cuts]}
-    data = pack.pack(signatures, build, rank)
+    data = _packed(program, signatures, {"cuts": [c.name for c in cuts]})
     crossing = [n for c in cuts for n in c.crossing if n not in inputs]
     wire = {name: _wire(lowered.graph, name) for name in dict.fromkeys(crossing)}
     return Emitted(data, wire, {i: f"cut{i}" for i, names in wanted.items() if names}, source_map(data))
+
+
+def convert(program: Program) -> bytes:
+    """See `edgecut.targets.tflite.convert`."""
+    lowered = lower(program)
+    names = [spec.name for spec in program.outputs]
+    return _packed(program, [signature(program, lowered, WHOLE, names)], {})
+
+
+def _packed(program: Program, signatures: Sequence[pack.Signature], facts: dict[str, list[str]]) -> bytes:
+    rank = {n.name or "": i for i, n in enumerate(program.nodes)}
+    build = {"edgecut": version("edgecut"), "model": program.graph.name or "", **facts}
+    return pack.pack(signatures, build, rank)
 
 
 def source_map(data: bytes) -> dict[str, list[list[str]]]:

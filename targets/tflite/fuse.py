@@ -21,7 +21,16 @@ def run(graph: Graph) -> None:
 
 
 def _any(op: Op, uses: Counter[Tensor]) -> Tensor | None:
-    for rule in (moves, _constant_operand, _padding, _max_pool, _flat_rows, _activation):
+    for rule in (
+        _moves,
+        _constant_operand,
+        _padding,
+        _max_pool,
+        _flat_rows,
+        _activation,
+        _transposed_operand,
+        _scaled_product,
+    ):
         found = rule(op, uses)
         if found is not None:
             return found
@@ -46,7 +55,7 @@ def _activation(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     return lir.like(before, before.inputs, options=options, sources=before.sources | op.sources).output
 
 
-def moves(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+def _moves(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     """Two transposes or reshapes in a row, and those that change nothing."""
     x = op.inputs[0] if op.inputs else None
     if op.kind not in ("TRANSPOSE", "RESHAPE") or x is None:
@@ -168,3 +177,43 @@ def _flat_rows(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     if before.inputs[0].rank > 4:
         return None
     return lir.like(op, [before.inputs[0], *op.inputs[1:]], sources=op.sources | before.sources).output
+
+
+def _transposed_operand(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    """A right operand whose rows and columns are exchanged first: the matrix product does that itself."""
+    right = op.inputs[1] if op.kind == "BATCH_MATMUL" else None
+    turn = right.op if right is not None else None
+    while turn is not None and turn.kind == "RESHAPE" and turn.inputs[0] is not None:
+        turn = turn.inputs[0].op
+    x = turn.inputs[0] if turn is not None and turn.kind == "TRANSPOSE" else None
+    if right is None or turn is None or x is None:
+        return None
+    solid = [p for p in map(int, turn.constant(1)) if x.shape[p] != 1]
+    rows, columns = right.shape[-2:]
+    one = rows * columns == np.prod(right.shape) and len(solid) == 2 and solid[0] > solid[1]
+    batched = right.op is turn and [*turn.constant(1)] == [*range(x.rank - 2), x.rank - 1, x.rank - 2]
+    if not batched and not (one and x.shape[solid[0]] == rows):
+        return None
+    sources = op.sources | turn.sources
+    matrix = lir.reshape(x, (*right.shape[:-2], columns, rows), sources)
+    options = {"adjY": not op.options["adjY"]}
+    return lir.like(op, [op.inputs[0], matrix], options=options, sources=sources).output
+
+
+def _scaled_product(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+    """A number times a matrix product, as that number times the weights that make its left operand."""
+    number = op.inputs[1] if op.kind in ("MUL", "DIV") else None
+    product = single(op.inputs[0], uses) if number is not None else None
+    if number is None or number.data is None or number.data.size != 1 or number.quant is not None:
+        return None
+    if product is None or product.kind != "BATCH_MATMUL" or op.options.get("fusedActivationFunction"):
+        return None
+    left = single(product.inputs[0], uses)
+    if left is None or left.kind != "FULLY_CONNECTED" or op.output.dtype != np.float32:
+        return None
+    factor = float(number.data.ravel()[0])
+    scale = lir.constant(np.array(factor if op.kind == "MUL" else 1.0 / factor, np.float32))
+    (scaled,) = lir.emit("MUL", [left.output, scale], [left.output.shape], [np.float32], op.sources)
+    uses[left.output], uses[scaled] = 1, 1
+    sources = op.sources | product.sources
+    return lir.like(product, [scaled, product.inputs[1]], sources=sources).output

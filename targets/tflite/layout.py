@@ -99,11 +99,12 @@ def _candidates(ops: list[Op], edges: list[Edge]) -> dict[Op, Labels]:
             if op is not None:
                 around[op].append(edge)
     number = {op: i for i, op in enumerate(ops)}
-    for edge in sorted(edges, key=lambda e: -e.view.tensor.nbytes):
-        seed = _seed(edge)
-        if seed is None or seed[0] in labels:
-            continue
+    largest_first = sorted(edges, key=lambda e: -e.view.tensor.nbytes)
+    # What no fixed order reaches, between transposes of the model's own, comes second.
+    for seed in (s for find in (_seed, _free_seed) for e in largest_first if (s := find(e)) is not None):
         start, q = seed
+        if start in labels:
+            continue
         plain = identity(permute.frame(start))
         if _assign(labels, start, plain, q):
             _spread(labels, start, around, number)
@@ -123,6 +124,14 @@ def _seed(edge: Edge) -> tuple[Op, Perm] | None:
         q = _backwards(producer, perm)
         return None if q is None else (producer, q)
     return None
+
+
+def _free_seed(edge: Edge) -> tuple[Op, Perm] | None:
+    """A reader of a turned tensor, and the order in which it would read it as it is held."""
+    perm = edge.view.perm
+    if perm == identity(len(perm)) or edge.op is None or not _movable(edge.op):
+        return None
+    return (edge.op, inverse(perm)) if len(perm) == permute.frame(edge.op) else None
 
 
 def _movable(op: Op | None) -> bool:

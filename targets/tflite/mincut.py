@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from edgecut.targets.tflite.maxflow import Network
+
 _BOUND = 1 << 29
 """A price that no cut pays."""
 
@@ -34,21 +36,10 @@ class Problem:
 
     def solve(self) -> dict[Hashable, int]:
         """The cheapest sides; where both cost the same, side 1."""
-        import numpy as np
-        from scipy.sparse import csr_array
-        from scipy.sparse.csgraph import breadth_first_order, maximum_flow
-
-        if not self.arcs:
-            return dict.fromkeys(self.variables, 1)
-        tails, heads, prices = (np.array(column) for column in zip(*self.arcs, strict=True))
-        keep = tails != heads
-        shape = (self.size, self.size)
-        graph = csr_array((prices[keep], (tails[keep], heads[keep])), shape=shape, dtype=np.int32)
-        flow = maximum_flow(graph, 0, 1).flow
-        residual = csr_array(graph - flow)
-        residual.data[residual.data < 0] = 0
-        residual.eliminate_zeros()
-        reached = set(breadth_first_order(residual, 0, return_predecessors=False).tolist())
+        network = Network(self.size)
+        for tail, head, price in self.arcs:
+            network.arc(tail, head, price)
+        reached = network.source_side(0, 1)
         return {key: 0 if node in reached else 1 for key, node in self.variables.items()}
 
     def _node(self) -> int:

@@ -87,8 +87,9 @@ class _Packer:
         self.metadata(SOURCE_MAP, source_map)
         self.metadata(BUILD, build)
         if self.bytes > LIMIT:
-            hint = "quantize it, or cut it into parts that are smaller"
-            raise ModelError(f"is {self.bytes >> 20} MiB, more than a TFLite file can hold", hint=hint)
+            hint = "quantize it (int8 takes a quarter), or cut it so that less of it is on the edge"
+            what = f"has {self.bytes >> 20} MiB of weights on the edge, and a TFLite file holds {LIMIT >> 20}"
+            raise ModelError(what, where=build.get("model"), hint=hint)
         import flatbuffers
 
         builder = flatbuffers.Builder(min(self.bytes + (1 << 16), LIMIT))

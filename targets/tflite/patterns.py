@@ -79,6 +79,8 @@ _CUBIC: Polynomial = {(1,): _TANH, (3,): _TANH * 0.044715}
 _TWICE: Polynomial = {m: 2 * c for m, c in _CUBIC.items()}
 _KERNELS = (
     _Kernel("GELU", {"approximate": False}, "ERF", {(1,): _ROOT_HALF}, _GATED),
+    # x * erfc(-x / sqrt(2)) / 2, as Keras writes it.
+    _Kernel("GELU", {"approximate": False}, "ERF", {(1,): -_ROOT_HALF}, {(1, 0): 0.5, (1, 1): -0.5}),
     _Kernel("GELU", {"approximate": True}, "TANH", _CUBIC, _GATED),
     # The same with 0.5 * (1 + tanh(u)) written as sigmoid(2 u).
     _Kernel(

@@ -146,6 +146,7 @@ class _Runner:
     def held(self, name: str, value: Array) -> Array:
         """A value as the lowered graph holds it."""
         perm = self.lowered.graph.perms.get(name)
+        value = value.view(np.dtype(value.dtype.name))  # C has two names for int64, of which LiteRT knows one
         return np.ascontiguousarray(value.transpose(perm)) if perm else value
 
 

@@ -1,0 +1,63 @@
+"""edgecut beside the other converters: time, size, operators, and the latency of what they make.
+
+Usage: python bench_peers.py [--environments FOLDER] [--prepare] [NAME ...]
+
+``peers/setup.sh`` makes the environments. What the peers made is kept beside them, so that only the first
+run takes long (about half an hour; ``--prepare`` does that part alone).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from peers import convert, measure, report
+from peers.converters import EDGECUT, KINDS, PEERS
+
+AGAIN = "onnx2tf2"
+"""The fastest of the peers converts anew beside edgecut each time; of the others the first time counts."""
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "fixtures" / "networks"))
+
+
+def main() -> None:
+    import cache
+    import catalogue
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(catalogue.NETWORKS))
+    parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "edgecut-peers")
+    parser.add_argument("--prepare", action="store_true", help="only make the peers' files")
+    arguments = parser.parse_args()
+    names = arguments.names or list(catalogue.NETWORKS)
+    models = cache.files(names, small=False)
+    work = arguments.environments / "made"
+    peers = [p for p in PEERS if (arguments.environments / p.name / "ready").exists()]
+    made = {}
+    for kind in KINDS:
+        for name in names:
+            for peer in peers:
+                job = convert.job(peer, name, kind, models, arguments.environments, work)
+                print(f"{kind} {name} {peer.name}", file=sys.stderr)
+                done = convert.convert(peer, job)
+                if done is not None:
+                    made[kind, name, peer.name] = done
+    if arguments.prepare:
+        return
+    for kind in KINDS:
+        for name in names:
+            job = convert.job(EDGECUT, name, kind, models, arguments.environments, work)
+            print(f"{kind} {name} edgecut", file=sys.stderr)
+            made[kind, name, EDGECUT.name] = convert.fresh(EDGECUT, job, 3)
+            again = next((p for p in peers if p.name == AGAIN), None)
+            if again is not None and (kind, name, AGAIN) in made and kind == "float":
+                job = convert.job(again, name, kind, models, arguments.environments, work)
+                made[kind, name, AGAIN] = convert.fresh(again, job, 1)
+    print(report.text(names, made, measure.all_of(names, made, models)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""``edgecut convert``: a model that is not cut, as one TFLite file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecut.cli.options import (
+    Calibration,
+    Depfile,
+    ImageInput,
+    ImageMean,
+    ImageScale,
+    ImageStd,
+    Json,
+    Model,
+    Scheme,
+    Shape,
+    TimePasses,
+)
+
+
+def convert(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The .tflite file.", show_default=False)
+    ],
+    calibration: Calibration = None,
+    shape: Shape = None,
+    image: ImageInput = None,
+    mean: ImageMean = None,
+    std: ImageStd = None,
+    scale: ImageScale = 1.0,
+    quantize: Annotated[Scheme, typer.Option(help="auto: int8 where --calibration is given.")] = Scheme.auto,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare LiteRT with ONNX Runtime, group by group.")
+    ] = False,
+    depfile: Depfile = None,
+    time_passes: TimePasses = False,
+    json: Json = False,
+) -> None:
+    """Write a whole model as one TFLite file."""
+    from edgecut.cli import session, tables
+    from edgecut.passes import depfile as rule
+    from edgecut.passes import recipes
+
+    declared = session.image(image, mean, std, scale)
+    source = recipes.Source(model, tuple(shape or ()), declared, calibration)
+    passes = recipes.convert(source, output, str(quantize), verify=verify)
+    program = session.run(passes, session.Flags(time_passes, no_cache=True))
+    if depfile:
+        rule.write(depfile, output, passes)
+    typer.echo(tables.metrics(program, "convert", as_json=json))
