@@ -5,46 +5,22 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from pathlib import Path
+
+import profiled
 
 from edgecut.ir import annotations
 from edgecut.ir.annotations import Conditions, Profile, Time
 from edgecut.ir.program import Program
-from edgecut.passes import pipeline, recipes
+from edgecut.passes import recipes
 from edgecut.passes.base import Context
 from edgecut.passes.profile import report
 
-ROOT = Path(__file__).resolve().parent.parent
-ZOO = ROOT.parent / "shared" / "zoo"
-CALIBRATION = {
-    "mobilenetv2_imagenet": "data/imagenet/images",
-    "resnet8_cifar10": "data/cifar10/cifar10_train_calib_200.npz",
-    "kws_dscnn": "data/speech_commands/kws_mfcc_test_500.npz",
-    "ecg_cnn_mitbih": "data/ecg_mitbih/beats_train_calib.npz",
-}
-IMAGES = {
-    "mobilenetv2_imagenet": recipes.Image("input", (127.5,), (127.5,)),
-    "resnet8_cifar10": recipes.Image("input"),
-}
+GENERATED = ("resnet18", "mobilenetv3s")
 AGAIN = 3
 
 
-def programs() -> dict[str, Program]:
-    """Models ready to be profiled, float and int8."""
-    found = {}
-    for model, data in CALIBRATION.items():
-        for scheme in ("float", "int8"):
-            path = ZOO / "models" / f"{model}.onnx"
-            source = recipes.Source(path, image=IMAGES.get(model), calibration=ZOO / data)
-            chain = source.front()
-            if scheme == "int8":
-                chain.append(recipes.make("quantize", calibration=source.calibration, samples=16))
-            found[f"{model} {scheme}"] = pipeline.run(chain, Program.empty(), Context())
-    return found
-
-
 def main() -> None:
-    if not ZOO.is_dir():
+    if not profiled.ZOO.is_dir():
         sys.exit("the model zoo is not on this machine")
     print("## Profiling\n")
     print(
@@ -55,7 +31,7 @@ def main() -> None:
     )
     print("| model | LiteRT | spread | sum | repeat | ONNX Runtime | spread | sum | repeat | takes |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    for name, program in programs().items():
+    for name, program in profiled.programs(GENERATED):
         print(f"| {name} | {' | '.join(cells(program))} |", flush=True)
 
 

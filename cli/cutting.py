@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 CUT, BUDGETS, PRIVACY, SITUATION = "Cut", "Budgets", "Privacy", "Network and server"
+FEATURES = "Mode features: the backbone on the edge, the head in the cloud"
+ROUTER = "Mode input: the edge answers alone where it is sure, else the cloud"
 """Headings in the help."""
 
 
@@ -28,8 +31,20 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "objective": _flag("latency, energy, cost, throughput, or weighted.", "NAME", CUT, str, "latency"),
     "weights": _flag("Such as latency=1,energy=0.5 (per s and J).", "NAME=W,..", CUT),
     "cut": _flag("Take this cut: its crossing tensors joined by '+'.", "NAME", CUT),
-    "mode": _flag("The best cut, or the one before the head.", "best|features", CUT, str, "best"),
-    "head": _flag("Begins the head, or is what it reads; else the last spatial tensor.", "NODE|TENSOR", CUT),
+    "boundary": _flag(
+        "How tensors are sent: as held, in the best encoding, or in this one.",
+        "none|auto|ENCODING",
+        CUT,
+        str,
+        "none",
+    ),
+    "mode": _flag("See the headings below.", "best|features|input", CUT, str, "best"),
+    "head": _flag(
+        "Begins the head, or is what it reads; else the last spatial tensor.", "NODE|TENSOR", FEATURES
+    ),
+    "agreement": _flag("Share of answers that are the imported model's.", "SHARE", ROUTER, float, 0.99),
+    "data": _flag("Real inputs to calibrate on (build: --calibration).", "DATA", ROUTER, Path),
+    "max_input_bytes": _flag("Larger inputs go straight to the cloud.", "N", ROUTER, int),
     "require_win": _flag("Fail unless splitting wins by this, such as 10%.", "PERCENT", CUT),
     "measure": (
         Annotated[
@@ -48,6 +63,9 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "max_energy_j": _flag("Per inference, of the device.", "J", BUDGETS, float),
     "max_cost_usd": _flag("Per inference.", "USD", BUDGETS, float),
     "max_memory_mb": _flag("Weights and peak activations on the edge.", "MB", BUDGETS, float),
+    "min_agreement": _flag("Share of answers with the same top-1.", "SHARE", BUDGETS, float),
+    "max_accuracy_drop": _flag("Points of accuracy.", "POINTS", BUDGETS, float),
+    "min_sqnr": _flag("Signal to noise of the worst output.", "DB", BUDGETS, float),
     "max_crossings": _flag("Tensors that cross.", "N", BUDGETS, int),
     "private": _flag(
         "It, and what is derived from it, must not be sent.", "INPUT[=LABEL]", PRIVACY, list[str]
@@ -58,18 +76,24 @@ FLAGS: dict[str, tuple[Any, Any]] = {
 
 
 def takes(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these flags, beneath its own; it gets them as text in its parameter ``cutting``."""
+    """Give a command these flags, beneath its own; it gets them as text in its parameter ``cutting``.
+
+    A flag that the command has itself it keeps, and ``cutting`` holds its value too.
+    """
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> None:
-        cutting = {name: given.pop(name) for name in FLAGS}
+        cutting = {name: given[name] for name in FLAGS}
+        given = {name: value for name, value in given.items() if name in taken}
         command(**given, cutting=_as_text(cutting))
 
     own = inspect.signature(command, eval_str=True)
+    taken = set(own.parameters)
     kept = [p for p in own.parameters.values() if p.name != "cutting"]
     flags = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
         for name, (kind, default) in FLAGS.items()
+        if name not in taken
     ]
     wrapped.__signature__ = own.replace(parameters=[*kept, *flags])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {}

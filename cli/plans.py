@@ -28,8 +28,9 @@ class Asked:
 def plan(program: Program, *, as_json: bool) -> None:
     """Print the cuts of a plan, the chosen one first, and beneath them what not splitting would take."""
     from edgecut.ir import annotations
-    from edgecut.ir.annotations import Plan
+    from edgecut.ir.annotations import Plan, Router
     from edgecut.ir.printer import bandwidth_range, seconds
+    from edgecut.passes.manifest import record
 
     made = annotations.require(program.model, Plan, "run the partition pass")
     if as_json:
@@ -45,6 +46,9 @@ def plan(program: Program, *, as_json: bool) -> None:
     for base in made.baselines:
         table.add_row("", base.name, *_baseline(base), base.reason)
     _print(table)
+    rule = annotations.get(program.model, Router)
+    if rule is not None:
+        _print(f"{rule.cut}: {record.router(rule).describe()}")
 
 
 def list_cuts(program: Program, asked: Asked) -> None:

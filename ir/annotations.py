@@ -225,14 +225,35 @@ class Encodings(Annotation):
 
 
 @dataclass(frozen=True)
+class Coder:
+    """What makes integers of a value, and codes them."""
+
+    low: int
+    high: int
+    """Integers are kept between these."""
+    tables: str = ""
+    """Static tables of the entropy coder, as text (`edgecut.runtime.tables`); empty: it has none."""
+
+
+@dataclass(frozen=True)
 class Coding(Annotation):
-    """Statistics of a value on calibration data, from which every coder of it is made."""
+    """Statistics of a value on calibration data, and the coders that were fitted to it."""
 
     KEY: ClassVar[str] = "edgecut.coding"
     LEVEL: ClassVar[Level] = "value"
 
-    statistics: dict[str, str]
-    """By transform (``none``, ``klt``, ...): arrays, as text (`edgecut.ir.encoding`)."""
+    channel: int
+    """Axis of the channels; every other one but the batch's is along space or time."""
+    deviation: float
+    """Standard deviation of the whole value around its means: the unit of steps."""
+    mean: str
+    """Per channel, as text (`edgecut.ir.transform`)."""
+    least: str
+    greatest: str
+    basis: str = ""
+    """Orthonormal rows that decorrelate the channels (Karhunen-Loeve); empty where too little was seen."""
+    coders: dict[str, Coder] = field(default_factory=dict)
+    """By the name of the encoding."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +277,35 @@ class Quantization(Annotation):
     samples: int
     original: str = ""
     """Key in the store (`edgecut.ir.store`) of the float program, whose nodes have the same names."""
+
+
+@dataclass(frozen=True)
+class Sensitivity(Annotation):
+    """What integers do to one kernel: its error, what they save, and whether it has them.
+
+    It stands on the last node of those that the kernel computes. Relative noise powers of independent
+    kernels, ``10 ** (-output_sqnr_db / 10)``, add up at the outputs.
+    """
+
+    KEY: ClassVar[str] = "edgecut.sensitivity"
+    LEVEL: ClassVar[Level] = "node"
+
+    nodes: tuple[str, ...]
+    """Names of what the kernel computes."""
+    node_sqnr_db: float
+    """Signal to quantization noise of what the kernel gives, itself alone in integers."""
+    output_sqnr_db: float
+    """The same of the worst graph output."""
+    agreement: float | None
+    """Share of samples with the same top-1, itself alone in integers; None without class scores."""
+    saved_s: float
+    """Seconds on the edge target by which integers are faster (below 0: slower)."""
+    known: Literal["measured", "predicted", "estimated"]
+    """How the time is known; estimated: from operations alone, without a target."""
+    integer: bool
+    """Whether the kernel runs on integers in this program."""
+    reason: str
+    """Why not, or why although it is not faster."""
 
 
 @dataclass(frozen=True)
@@ -316,6 +366,9 @@ class Cut:
     crossing: tuple[str, ...]
     edge_outputs: tuple[str, ...] = ()
     """Graph outputs that the edge computes."""
+    cloud: str = ""
+    """Key in the store of the program that its cloud half is, which then makes all graph outputs; empty:
+    the cloud half is the rest of this program."""
     encodings: tuple[str, ...] = ()
     """How each crossing tensor is sent (`Encoding.name`); empty: all as they are held."""
 
@@ -372,6 +425,47 @@ class Plan(Annotation):
 
 
 @dataclass(frozen=True)
+class Router(Annotation):
+    """A plan by which the edge answers alone where it is sure of its answer, and else asks the cloud.
+
+    It is sure where the margin between its two highest scores is at or above a threshold. Agreement is
+    the share of requests whose answer has the same top-1 as the imported model's.
+    """
+
+    KEY: ClassVar[str] = "edgecut.router"
+    LEVEL: ClassVar[Level] = "model"
+
+    cut: str
+    """The cut whose edge half makes the scores and what is sent."""
+    straight: str | None
+    """The cut of inputs that do not go through the edge; None where none may."""
+    scores: str
+    """The graph output that holds one row of class scores."""
+    threshold: float
+    agreement: float
+    """What was asked for."""
+    samples: int
+    """That the threshold was calibrated on; the figures below are of other ones."""
+    judged_on: int
+    expected: float
+    """Agreement ..."""
+    low: float
+    """... with the ends of its 95 % confidence interval (Clopper and Pearson)."""
+    high: float
+    edge_agreement: float
+    """Of the edge alone."""
+    offloaded: float
+    """Share of requests that ask the cloud."""
+    latency_s: float
+    """Expected over all requests, as is what follows."""
+    energy_j: float | None = None
+    """None where the targets lack the figures."""
+    cost_usd: float | None = None
+    max_bytes: int | None = None
+    """Inputs of more bytes go straight to the cloud."""
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A file that an emitting pass wrote, relative to the build directory."""
 
@@ -392,7 +486,7 @@ class Artifacts(Annotation):
 
 ALL: tuple[type[Annotation], ...] = (
     Source, History, Reference, ImageInput, Cost, Group, CloudOnly, Placement,
-    Origin, Wire, Encodings, Coding, Privacy, Quantization, Profile, Plan, Artifacts,
+    Origin, Wire, Encodings, Coding, Privacy, Quantization, Sensitivity, Profile, Plan, Router, Artifacts,
 )  # fmt: skip
 _BY_KEY = {cls.KEY: cls for cls in ALL}
 

@@ -29,6 +29,26 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class CodingRecord:
+    """How the runtimes make a crossing tensor smaller, and restore it."""
+
+    encoding: str
+    """Name of the whole encoding; its linear parts are in the two models."""
+    coder: str
+    """What makes bytes of the tensor: ``none``, ``rans``, ``zlib`` or ``lzma``."""
+    rounding: Optional[int] = None
+    """The edge model gives floats, which are made integers: cut off after so many 256ths were added to
+    their magnitude. Null where the tensor is only cast to its type."""
+    low: int = 0
+    high: int = 0
+    """Limits of the integers."""
+    tables: str = ""
+    """Static tables of ``rans``: integers, as text (`edgecut.runtime.tables`)."""
+    sha256: str = ""
+    """Of the tables; a stream begins with the first bytes of it."""
+
+
+@dataclass(frozen=True)
 class Sent:
     """A tensor that leaves the device, in the layout and type in which the edge kernel produces it."""
 
@@ -39,6 +59,8 @@ class Sent:
     """``sent = transpose(tensor of the model, perm)``; empty where the layouts agree."""
     labels: tuple[str, ...] = ()
     """Privacy labels of what it was derived from."""
+    coding: Optional[CodingRecord] = None
+    """How it is coded; type and shape are those of the integers, which may also be sent as they are."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +85,47 @@ class CutRecord:
     """Best cut from this uplink bandwidth ..."""
     max_mbps: Optional[float] = None
     """... up to this one (null: no upper end; both 0: best nowhere, kept as a fallback)."""
+
+
+@dataclass(frozen=True)
+class RouterRecord:
+    """When the edge answers alone: where the margin between its two highest scores is large enough."""
+
+    cut: str
+    """The cut that is routed: its edge half makes every output, and so does its cloud half."""
+    scores: str
+    """The output that holds one row of class scores."""
+    threshold: float
+    """The edge's answer counts from this margin on; else what the cut sends goes to the cloud."""
+    agreement: float
+    """Share of answers with the imported model's top-1 that the threshold was calibrated for."""
+    expected_agreement: float
+    """On samples that it was not calibrated on ..."""
+    agreement_low: float
+    """... with the ends of its 95 % confidence interval."""
+    agreement_high: float
+    edge_agreement: float
+    """Of the edge alone."""
+    offloaded: float
+    """Share of requests that ask the cloud."""
+    samples: int
+    latency_s: float
+    """Expected over all requests."""
+    energy_j: Optional[float] = None
+    cost_usd: Optional[float] = None
+    straight: Optional[str] = None
+    """The cut of inputs that are too large for the edge ..."""
+    max_bytes: Optional[int] = None
+    """... which have more bytes than this."""
+
+    def describe(self) -> str:
+        """What the router does, in one sentence."""
+        low, high = 100 * self.agreement_low, 100 * self.agreement_high
+        return (
+            f"the edge answers from a margin of {self.threshold:.4g} on; {self.offloaded:.1%} of requests "
+            f"ask the cloud; {self.expected_agreement:.1%} of answers are the imported model's ({low:.1f} to "
+            f"{high:.1f} %; {self.edge_agreement:.1%} of the edge alone), asked for were {self.agreement:.4g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -168,6 +231,8 @@ class Manifest:
     quantization: str = "none"
     prices: Optional[Prices] = None
     """What the objective adds up, for a runtime to do the same with what it measures; null: seconds."""
+    router: Optional[RouterRecord] = None
+    """By which requests are to be run, where there is one; else on one of the cuts."""
 
     def cut(self, name: str) -> CutRecord:
         """The cut of this name.

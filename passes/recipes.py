@@ -70,7 +70,13 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
         chain.append(make("profile", **targets))
     # The profile keeps the name of a target, by which a user's own file is not found again.
     own = {side: target for side, target in targets.items() if target.endswith((".toml", ".json"))}
-    return [*chain, bind("partition", {**options.cutting, **own}), *emit()]
+    cutting = {**options.cutting, **own}
+    if (boundary := cutting.get("boundary", "none")) != "none":
+        encodings = [] if boundary == "auto" else [boundary]
+        chain.append(make("boundary", calibration=source.calibration, encodings=tuple(encodings), **own))
+    if cutting.get("mode") == "input" and source.calibration:
+        cutting.setdefault("data", str(source.calibration))
+    return [*chain, bind("partition", cutting), *emit()]
 
 
 def convert(source: Source, to: Path, quantize: str = "auto", *, verify: bool = False) -> list[Pass]:

@@ -1,7 +1,7 @@
 """Forgets what was measured or decided on a graph that a pass has rewritten."""
 
 from edgecut.ir import annotations
-from edgecut.ir.annotations import CloudOnly, Cost, Group, Placement, Plan, Profile, Wire
+from edgecut.ir.annotations import CloudOnly, Cost, Group, Placement, Plan, Profile, Router, Wire
 from edgecut.ir.program import Program
 
 
@@ -14,3 +14,4 @@ def drop(program: Program) -> None:
         annotations.drop(value, Wire)
     annotations.drop(program.model, Profile)
     annotations.drop(program.model, Plan)
+    annotations.drop(program.model, Router)

@@ -25,6 +25,10 @@ _SPACE = re.compile(r"\s*")
 Raw = str | list["Raw"]
 
 
+class Quoted(str):
+    """A string that stood in quotes, and so is no word such as ``none``."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Call:
     """One pass of a pipeline text: its name, and its options as text."""
@@ -76,7 +80,7 @@ def convert(hint: Any, raw: Raw, where: str) -> Any:
     """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        if raw == "none" and type(None) in args:
+        if raw == "none" and not isinstance(raw, Quoted) and type(None) in args:
             return None
         inner = [a for a in args if a is not type(None)]
         return convert(inner[0], raw, where)
@@ -168,7 +172,7 @@ class _Parser:
                 items.append(self.value())
             return items
         if self.text[self.at : self.at + 1] == '"':
-            return str(json.loads(self.match(_STRING, "a closing quote")))
+            return Quoted(json.loads(self.match(_STRING, "a closing quote")))
         return self.match(_WORD, "a value")
 
     def match(self, pattern: re.Pattern[str], expected: str) -> str:

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 from urllib.parse import quote, urlsplit
 
 from edgecut.ir.errors import TargetError, UsageError
@@ -29,6 +29,7 @@ class CloudError(TargetError):
         kind: ``refused``, ``timeout``, ``reset``, ``status`` or ``garbage``.
         status: HTTP status where the server sent one, else 0.
         retry_after_s: Seconds that the server asked to be left alone, else 0.
+        answer: What the edge answers by itself, where it does (`edgecut.runtime.device.Answer`).
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CloudError(TargetError):
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
+        self.answer: Any = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from edgecut.ir import manifest
 from edgecut.ir.errors import ModelError
 from edgecut.ir.manifest import CutRecord, Manifest, Sent, Tensor
 from edgecut.runtime import artifact, wire
+from edgecut.runtime.boundary import Codec
 from edgecut.runtime.client import Client, CloudError, Exchange
 from edgecut.runtime.litert import EdgeModel
+from edgecut.runtime.router import is_sure, routed
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -63,6 +65,8 @@ class Device:
         timeout_s: Seconds that a request may take.
         token: Sent to the server as a bearer token.
         ca: File of certificates that an ``https`` server's is checked against.
+        coded: Send tensors as coded streams, where the build has coders for them. A server that is not
+            ours takes their integers un-coded.
 
     Raises:
         ModelError: The manifest is invalid, or the edge model is not the one it names.
@@ -74,12 +78,15 @@ class Device:
     timeout_s: float = 30.0
     token: Optional[str] = None
     ca: Optional[str] = None
+    coded: bool = True
     manifest: Manifest = field(init=False)
 
     def __post_init__(self) -> None:
         self.path = self.path / manifest.FILE_NAME if self.path.is_dir() else self.path
         self.manifest = manifest.read(self.path, verify=False)
         self._edge: Optional[EdgeModel] = None
+        coded = {s for c in self.manifest.cuts for s in c.sends if s.coding is not None}
+        self._codecs = {sent: Codec(sent) for sent in coded}
         self._client = Client(self.server, token=self.token, ca=self.ca)
         if self.manifest.edge_model is not None:
             artifact.verify(self.manifest, self.path.parent, [self.manifest.edge_model])
@@ -91,33 +98,47 @@ class Device:
         *,
         timeout_s: Optional[float] = None,
         request_id: str = "",
+        max_bytes: Optional[int] = None,
     ) -> Answer:
         """Compute the model's outputs.
 
         Args:
             inputs: Every input of the model, in the manifest's shape and type.
-            cut: Name of the cut; the manifest's first if None.
+            cut: Name of the cut; the manifest's first if None. Where it is the one that is routed, the server
+                is asked only if the edge is not sure of its answer.
             timeout_s: Seconds that the whole request may take; the device's own if None. What the edge
                 half takes is the server's loss.
             request_id: Sent along, for the server's log.
+            max_bytes: Of a coded tensor no more than this is sent, the most important first; the answer
+                is then the best that the rest allows.
 
         Raises:
             ModelError: An input is absent or does not fit, or the build does not hold the cut.
-            CloudError: The cut needs the server, which does not answer.
+            CloudError: The cut needs the server, which does not answer. Where the edge has an answer of
+                its own all the same, the error holds it.
         """
         check_inputs(self.manifest, inputs)
         record = self.manifest.cut(cut) if cut is not None else self.manifest.cuts[0]
         start = time.perf_counter()
         made = self._run_edge(record, inputs)
         edge_s = time.perf_counter() - start if record.signature else 0.0
-        if record.cloud_model is None:
+        router = self.manifest.router if record.name == routed(self.manifest) else None
+        if record.cloud_model is None or (router is not None and is_sure(router, made)):
             phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
             return Answer(self._outputs(made), record.name, phases)
-        sends = {s.name: _fit(made.get(s.name, inputs.get(s.name)), s) for s in record.sends}
+        given = {**inputs, **made}
+        sends = {s.name: self._prepared(given.get(s.name), s, max_bytes) for s in record.sends}
+        coded_s = time.perf_counter() - start - edge_s
         left_s = (self.timeout_s if timeout_s is None else timeout_s) - (time.perf_counter() - start)
-        exchange = self._ask(record, sends, left_s, request_id)
-        outputs = self._outputs({**exchange.response.tensors, **made})
-        phases = _phases(edge_s, exchange, time.perf_counter() - start)
+        try:
+            exchange = self._ask(record, sends, left_s, request_id)
+        except CloudError as error:
+            if router is not None:
+                phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
+                error.answer = Answer(self._outputs(made), record.name, phases, fallback=error.what)
+            raise
+        outputs = self._outputs({**made, **exchange.response.tensors})
+        phases = _phases(edge_s, coded_s, exchange, time.perf_counter() - start)
         return Answer(outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes)
 
     def second_client(self) -> Client:
@@ -134,6 +155,14 @@ class Device:
         model = self._edge_model()
         wanted = model.input_names(record.signature)
         return model.run(record.signature, {name: inputs[name] for name in wanted})
+
+    def _prepared(self, array: Optional[np.ndarray], sent: Sent, max_bytes: Optional[int]) -> np.ndarray:
+        """A tensor as it goes over the wire."""
+        codec = self._codecs.get(sent)
+        if codec is None or array is None:
+            return _fit(array, sent)
+        integers = _fit(codec.integers(array), sent)
+        return codec.encode(integers, max_bytes) if self.coded else integers
 
     def _edge_model(self) -> EdgeModel:
         if self._edge is None:
@@ -200,11 +229,12 @@ def _as_declared(array: np.ndarray, tensor: Tensor, server: str) -> np.ndarray:
     raise CloudError(what, where=server, kind="garbage")
 
 
-def _phases(edge_s: float, exchange: Exchange, total_s: float) -> Phases:
+def _phases(edge_s: float, coded_s: float, exchange: Exchange, total_s: float) -> Phases:
     stamps: dict[str, Any] = exchange.response.parameters
     queue_s, compute_s = (_seconds(stamps.get(key)) for key in (wire.QUEUE_S, wire.COMPUTE_S))
     network_s = max(exchange.wait_s - queue_s - compute_s, 0.0)
-    return Phases(edge_s, exchange.encode_s, network_s, queue_s, compute_s, exchange.receive_s, total_s)
+    encode_s = coded_s + exchange.encode_s
+    return Phases(edge_s, encode_s, network_s, queue_s, compute_s, exchange.receive_s, total_s)
 
 
 def _seconds(stamp: Any) -> float:

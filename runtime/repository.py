@@ -14,6 +14,9 @@ from edgecut.ir import manifest, sessions
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.manifest import Manifest, Tensor
 from edgecut.runtime import artifact, batching
+from edgecut.runtime.boundary import Codec, is_stream
+from edgecut.runtime.codec import WireError
+from edgecut.runtime.stream import StreamError
 
 VERSION = "1"
 
@@ -27,6 +30,7 @@ class ServedModel:
         inputs: What it takes; a tensor without dimensions is sent as one element.
         outputs: What it gives.
         hash: Of its files, by which device and server see whether they belong together.
+        codecs: For the inputs that may come as coded streams.
         error: Why it cannot be used; empty where it can.
     """
 
@@ -39,6 +43,7 @@ class ServedModel:
     threads: int
     max_batch: int = 1
     error: str = ""
+    codecs: Mapping[str, Codec] = field(default_factory=dict)
     _session: Any = None
     _batched: Any = None
     _batch_tried: bool = False
@@ -62,6 +67,21 @@ class ServedModel:
             self.error = ""
         except ModelError as error:
             self.error = str(error)
+
+    def restored(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Inputs with those that came as coded streams decoded.
+
+        Raises:
+            WireError: A stream is damaged, or was coded with tables of another build.
+        """
+        found = dict(tensors)
+        for name in tensors:
+            if name in self.codecs and is_stream(tensors[name]):
+                try:
+                    found[name] = self.codecs[name].decode(tensors[name])
+                except StreamError as error:
+                    raise WireError(f"{name!r} {error}") from error
+        return found
 
     def run(self, samples: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         """Run the model on some samples, at once where it can; they have the shapes and types of `inputs`.
@@ -132,7 +152,8 @@ def _models(build: Path, threads: int, max_batch: int) -> list[ServedModel]:
         outputs = tuple(t for t in found.outputs if t.name not in cut.edge_outputs)
         key = artifact.cloud_hash(found, cut.cloud_model)
         name, root = cut.cloud_model, path.parent
-        models.append(ServedModel(name, root, found, inputs, outputs, key, threads, max_batch))
+        codecs = {s.name: Codec(s) for s in cut.sends if s.coding is not None}
+        models.append(ServedModel(name, root, found, inputs, outputs, key, threads, max_batch, codecs=codecs))
     return models
 
 

@@ -91,9 +91,12 @@ class ProtocolServer:
         length = wire.header_length(request.headers.get(wire.LENGTH_HEADER))
         asked = wire.decode_request(body, length)
         _check_artifact(asked.parameters.get(artifact.PARAMETER), model)
-        _check_inputs(asked.tensors, model)
+        inputs = asked.tensors
+        if model.codecs:
+            inputs = await asyncio.to_thread(model.restored, inputs)
+        _check_inputs(inputs, model)
         wanted = _wanted(asked.outputs, model)
-        result = await self.engine.infer(model, asked.tensors)
+        result = await self.engine.infer(model, inputs)
         tensors = {name: result.outputs[name] for name in wanted}
         stamps = {wire.QUEUE_S: result.queue_s, wire.COMPUTE_S: result.compute_s}
         answer = wire.Response(tensors, model.name, VERSION, asked.id, stamps)

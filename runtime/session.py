@@ -6,12 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import numpy as np
 
 from edgecut.ir.errors import EdgecutError
 from edgecut.ir.manifest import CutRecord
+from edgecut.runtime import router
 from edgecut.runtime.breaker import Breaker
 from edgecut.runtime.cache import AnswerCache
 from edgecut.runtime.client import CloudError
@@ -75,8 +76,16 @@ class Session:
         )
         self._counts: Counter[str] = Counter()
 
-    def infer(self, inputs: Mapping[str, np.ndarray], request_id: str = "") -> Answer:
+    def infer(
+        self, inputs: Mapping[str, np.ndarray], request_id: str = "", size: Optional[int] = None
+    ) -> Answer:
         """Answer a request.
+
+        Args:
+            inputs: Every input of the model.
+            request_id: Sent along, for the server's log.
+            size: Bytes that the inputs had as they came (of the photograph, say, that they were scaled
+                from), by which a router may send them straight to the cloud; those of the arrays if None.
 
         Raises:
             ModelError: The inputs do not fit the model.
@@ -86,21 +95,24 @@ class Session:
         if cached is not None:
             self._counts["cached"] += 1
             return Answer(cached, "", Phases(), cached=True)
-        answer = self._compute(inputs, request_id)
+        size = sum(array.nbytes for array in inputs.values()) if size is None else size
+        answer = self._compute(inputs, request_id, size)
         self._counts[f"cut {answer.cut}"] += 1
         if self._cache:
             self._cache.put(inputs, answer.outputs)
         return answer
 
-    def submit(self, inputs: Mapping[str, np.ndarray], request_id: str) -> Optional[Answer]:
-        """Answer a request now, or keep it on disk; None if it was kept.
+    def submit(
+        self, inputs: Mapping[str, np.ndarray], request_id: str, size: Optional[int] = None
+    ) -> Optional[Answer]:
+        """Answer a request now (see `infer`), or keep it on disk; None if it was kept.
 
         Raises:
             CloudError: It can be neither answered nor kept, since there is no outbox.
             OutboxFullError: The outbox is full.
         """
         try:
-            return self.infer(inputs, request_id)
+            return self.infer(inputs, request_id, size)
         except CloudError:
             if self._outbox is None:
                 raise
@@ -152,14 +164,14 @@ class Session:
         self._scout.close()
         self.device.close()
 
-    def _compute(self, inputs: Mapping[str, np.ndarray], request_id: str) -> Answer:
+    def _compute(self, inputs: Mapping[str, np.ndarray], request_id: str, size: int) -> Answer:
         start = self._clock()
         end = start + self._deadline_s
         reason = self._why_local()
         if self._local is not None and reason:
             return self._run_local(self._local, inputs, reason, end)
         self._scout.report()
-        cut = self._policy.choose(self._cuts, self.estimates)
+        cut = router.choose(self.device.manifest, size) or self._policy.choose(self._cuts, self.estimates)
         self._scout.send(cut)
         if cut.cloud_model is None:
             return self._run(cut, inputs, end, request_id)
@@ -168,10 +180,14 @@ class Session:
             answer = self._run(cut, inputs, self._until(cut, start, end), request_id)
         except CloudError as error:
             self._failed(cut, error, self._clock() - start)
+            if error.answer is not None:
+                self._counts["fallback"] += 1
+                return cast(Answer, error.answer)
             if local is None:
                 raise
             return self._run_local(local, inputs, error.what, end)
-        self._breaker.succeeded()
+        if answer.sent_bytes:  # a router may not have asked
+            self._breaker.succeeded()
         return answer
 
     def _failed(self, cut: CutRecord, error: CloudError, seconds: float) -> None:

@@ -1,7 +1,8 @@
 """Answers requests as they come: from a folder, from standard input, or from a local socket.
 
 A request is a file (``.npy`` or ``.npz``), or a line that names one, or a line of JSON:
-``{"id": "7", "inputs": {"x": [[1, 2]]}}``. Every answer is one line of JSON.
+``{"id": "7", "inputs": {"x": [[1, 2]]}}``, perhaps with the ``size`` in bytes of what the inputs were made
+from. Every answer is one line of JSON.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Request:
     """Gets the line of JSON, or None where the request was put into the outbox."""
     durable: bool = False
     """Whether the source gives it again if it is not done."""
+    size: Optional[int] = None
+    """Bytes of the original inputs, where the source says so."""
 
 
 @dataclass
@@ -83,7 +86,7 @@ class Watcher:
     def _answer(self, request: Request) -> None:
         line: Optional[str]
         try:
-            answer = self.session.submit(request.read(), request.id)
+            answer = self.session.submit(request.read(), request.id, request.size)
             line = None if answer is None else _line(request.id, describe.as_json(answer))
         except CloudError as error:
             if request.durable:
@@ -229,7 +232,10 @@ def _of_line(line: bytes, name: str, described: Manifest, done: Callable[[Option
         request_id = _safe(str(data.get("id", name)))
     except (ValueError, RecursionError):
         data, request_id = None, name
-    return Request(request_id, lambda: _arrays(data, described), done)
+    size = data.get("size") if isinstance(data, dict) else None
+    return Request(
+        request_id, lambda: _arrays(data, described), done, size=size if isinstance(size, int) else None
+    )
 
 
 def _arrays(data: Any, described: Manifest) -> dict[str, np.ndarray]:

@@ -5,24 +5,28 @@ from pathlib import Path
 from typing import ClassVar
 
 from edgecut import __version__
-from edgecut.ir import annotations, files, manifest, store
+from edgecut.ir import annotations, coded, files, manifest, store
 from edgecut.ir.annotations import (
     Artifact,
     Artifacts,
+    Coder,
     CutFigures,
     Plan,
     Privacy,
     Profile,
     Quantization,
     Reference,
+    Router,
     Source,
     Time,
     Wire,
 )
-from edgecut.ir.manifest import CutRecord, FileRecord, Manifest, Sent, Tensor
+from edgecut.ir.coded import Coded
+from edgecut.ir.manifest import CodingRecord, CutRecord, FileRecord, Manifest, Sent, Tensor
 from edgecut.ir.program import Program, TensorSpec, history
 from edgecut.passes.base import Context, Pass
-from edgecut.passes.manifest import report
+from edgecut.passes.manifest import record, report
+from edgecut.runtime.tables import Tables
 
 REFERENCE_FILE = "reference.onnx"
 REPORT_FILE = "report.html"
@@ -90,6 +94,7 @@ def describe(program: Program) -> Manifest:
         files=tuple(FileRecord(a.path, a.sha256, a.bytes) for a in written.files),
         quantization=quantization.scheme if quantization else "none",
         prices=plan.prices,
+        router=record.router(rule) if (rule := annotations.get(model, Router)) else None,
     )
 
 
@@ -102,8 +107,8 @@ def _cut(program: Program, k: int, figures: CutFigures, paths: list[str]) -> Cut
         name=cut.name,
         signature=f"cut{k}" if on_edge else None,
         cloud_model=next((f for f in folders if f.endswith(f"_cut{k}")), None),
-        sends=tuple(_sent(program, name) for name in cut.crossing),
-        edge_outputs=cut.edge_outputs,
+        sends=tuple(_sent(program, item) for item in coded.of_cut(program, cut)),
+        edge_outputs=() if cut.cloud else cut.edge_outputs,
         edge_s=figures.edge_s,
         cloud_s=figures.cloud_s,
         up_bytes=figures.up_bytes,
@@ -114,14 +119,27 @@ def _cut(program: Program, k: int, figures: CutFigures, paths: list[str]) -> Cut
     )
 
 
-def _sent(program: Program, name: str) -> Sent:
-    value = program.value(name)
+def _sent(program: Program, item: Coded) -> Sent:
+    value = program.value(item.value)
     wire, privacy = annotations.get(value, Wire), annotations.get(value, Privacy)
-    labels = privacy.labels if privacy else ()
+    labels, coding = privacy.labels if privacy else (), _coding(item)
+    if item.is_transformed:
+        return Sent(item.name, item.dtype, item.shape, labels=labels, coding=coding)
     if wire:
-        return Sent(name, wire.dtype, wire.shape, wire.perm, labels)
-    tensor = _tensor(next(s for s in program.inputs if s.name == name))
-    return Sent(name, tensor.dtype, tensor.shape, labels=labels)
+        return Sent(item.name, item.dtype, wire.shape, wire.perm, labels, coding)
+    tensor = _tensor(next(s for s in program.inputs if s.name == item.value))
+    return Sent(item.name, item.dtype, tensor.shape, labels=labels, coding=coding)
+
+
+def _coding(item: Coded) -> CodingRecord | None:
+    if str(item.spec) == item.dtype and not item.is_transformed and item.spec.kind != "float16":
+        return None
+    coder = item.coder or Coder(0, 0)
+    rounding = round(256 * item.transform.rounding) if item.transform else None
+    digest = Tables.parse(coder.tables).sha256 if coder.tables else ""
+    return CodingRecord(
+        str(item.spec), item.spec.coder, rounding, coder.low, coder.high, coder.tables, digest
+    )
 
 
 def _tensor(spec: TensorSpec) -> Tensor:

@@ -23,6 +23,7 @@ def html(made: Manifest, program: Program) -> str:
         latency_over_bandwidth(_lines(made), made.network.up_mbps, 0.1, 1000.0),
         "<p class=sub>Thick: the chosen cut. Thin: the other cuts in this build. Dashed: not splitting. "
         "Upright: the uplink of the plan.</p>",
+        f"<p>{escape(made.router.cut)}: {escape(made.router.describe())}</p>" if made.router else "",
         "<h2>Cuts in this build</h2>",
         _table(
             ("cut", "latency", "edge", "cloud", "upload", "best between"),

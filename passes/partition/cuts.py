@@ -1,15 +1,20 @@
 """Between placements of groups and cuts of the graph."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as oir
 
-from edgecut.ir import extract
-from edgecut.ir.annotations import Cut, CutFigures
+from edgecut.ir import annotations, extract
+from edgecut.ir.annotations import Cut, CutFigures, Encodings
 from edgecut.ir.errors import ConstraintError
-from edgecut.ir.program import Program
+from edgecut.ir.program import Program, tensor_spec
 from edgecut.passes.partition.objective import Rates
 from edgecut.passes.partition.problem import Mask, Problem, Totals
 from edgecut.passes.partition.reader import Members
+
+AT = "@"
+"""Between the name of a cut and the encodings in which its tensors are sent."""
 
 
 def to_cut(program: Program, problem: Problem, members: Members, cloud: Mask) -> Cut:
@@ -19,10 +24,33 @@ def to_cut(program: Program, problem: Problem, members: Members, cloud: Mask) ->
         program: The graph.
         problem: What was read off it.
         members: Nodes of its groups.
-        cloud: Placement, shape [groups].
+        cloud: Placement.
     """
-    edge = {node for i in np.flatnonzero(~cloud) for node in members[problem.groups[i]]}
-    return extract.crossing(program, edge)
+    edge = {node for i in np.flatnonzero(~problem.sides(cloud)) for node in members[problem.groups[i]]}
+    found = extract.crossing(program, edge)
+    used = np.flatnonzero(problem.coded(cloud))
+    if not len(used):
+        return found
+    codings = problem.codings
+    by_tensor = {problem.tensors[codings.tensor[k]]: codings.names[k] for k in used}
+    encodings = tuple(by_tensor.get(name) or held(program, name) for name in found.crossing)
+    return replace(found, name=f"{found.name}{AT}{'+'.join(encodings)}", encodings=encodings)
+
+
+def parts(program: Program, name: str) -> tuple[str, str | None]:
+    """The name of the cut itself, and the encodings behind it, if it names any."""
+    own, sign, encodings = name.rpartition(AT)
+    tensors = program.values()
+    if not sign or name in tensors or all(part in tensors for part in name.split("+")):
+        return name, None
+    return own, encodings
+
+
+def held(program: Program, name: str) -> str:
+    """What an encoding is called that sends a tensor as it is held."""
+    value = program.value(name)
+    known = annotations.get(value, Encodings)
+    return known.table[0].name if known else tensor_spec(value).dtype
 
 
 def to_placement(program: Program, problem: Problem, members: Members, cut: Cut) -> Mask:
@@ -48,7 +76,8 @@ def check(problem: Problem, cloud: Mask, name: str) -> None:
     Raises:
         ConstraintError: A group is on a side that cannot run it, or a sealed tensor crosses.
     """
-    for side, wrong in (("edge", problem.must_cloud & ~cloud), ("cloud", problem.must_edge & cloud)):
+    sides = problem.sides(cloud)
+    for side, wrong in (("edge", problem.must_cloud & ~sides), ("cloud", problem.must_edge & sides)):
         if wrong.any():
             reason = problem.reasons[problem.groups[int(np.argmax(wrong))]]
             hint = "edgecut partition --list-cuts shows the possible ones"
@@ -62,7 +91,8 @@ def check(problem: Problem, cloud: Mask, name: str) -> None:
 
 def is_legal(problem: Problem, cloud: Mask) -> bool:
     """Whether every group is on a side that can run it, and no sealed tensor crosses."""
-    wrong = (problem.must_cloud & ~cloud).any() or (problem.must_edge & cloud).any()
+    sides = problem.sides(cloud)
+    wrong = (problem.must_cloud & ~sides).any() or (problem.must_edge & sides).any()
     return not wrong and not (problem.crossing(cloud) & problem.sealed).any()
 
 

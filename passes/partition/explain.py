@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgecut.ir.annotations import Cut
+from edgecut.passes.partition import codings
 from edgecut.passes.partition.enumerate import placements
 from edgecut.passes.partition.envelope import Piece, envelope
 from edgecut.passes.partition.mixed import MixedSolver
@@ -83,7 +84,8 @@ def explain(posed: Posed, request: Request) -> Explanation:
     """
     problem, quantity = posed.problem, request.quantity()
     best = candidates(posed, request)[0].cloud
-    found, complete = placements(problem)
+    sides, complete = placements(problem)
+    found = [way for cloud in sides for way in codings.every(problem, cloud)]
     kept = [
         c for c in found if all(b.holds(problem, c) for b in request.budgets) and not np.array_equal(c, best)
     ]

@@ -2,7 +2,7 @@
 
 from edgecut.ir.annotations import CutFigures
 from edgecut.ir.program import Program
-from edgecut.passes.partition import cuts, planning
+from edgecut.passes.partition import codings, cuts, planning
 from edgecut.passes.partition.enumerate import LIMIT, placements
 from edgecut.passes.partition.objective import latency
 from edgecut.passes.partition.partition import Partition
@@ -24,7 +24,8 @@ def figures(program: Program, wanted: Partition, limit: int = LIMIT) -> tuple[li
     wanted.check_before(program)
     request = wanted.request(program)
     posed = planning.pose(program, request)
-    found, complete = placements(posed.problem, limit)
+    sides, complete = placements(posed.problem, limit)
+    found = [way for cloud in sides for way in codings.every(posed.problem, cloud)]
     kept = [cloud for cloud in found if all(b.holds(posed.problem, cloud) for b in request.budgets)]
     rates = latency(request.situation).at(request.situation.delay)
     return [cuts.figures(posed.cut(cloud), posed.problem.totals(cloud), rates) for cloud in kept], complete

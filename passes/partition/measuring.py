@@ -14,6 +14,7 @@ from edgecut.ir.annotations import Cut
 from edgecut.ir.errors import TargetError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context
+from edgecut.passes.partition import codings
 from edgecut.passes.partition.enumerate import placements
 from edgecut.passes.partition.objective import Situation
 from edgecut.passes.partition.planning import Posed, Request
@@ -42,7 +43,9 @@ class Measured:
             ModelError: A runtime refuses a half.
         """
         new = {cloud.tobytes(): cloud for cloud in clouds if cloud.tobytes() not in self.known}
-        cuts = [self.posed.cut(cloud) for cloud in new.values()]
+        # What coding takes is known from the pass boundary, and added to what the halves take without it.
+        problem = self.posed.problem
+        cuts = [self.posed.cut(problem.sides(cloud)) for cloud in new.values()]
         at, program = self.request.situation, self.posed.program
         with context.progress.task("measuring cuts", 2) as advance:
             edge = _edge(program, cuts, at, self.threads, self.runs)
@@ -50,15 +53,17 @@ class Measured:
             cloud_s = _cloud(program, cuts, at, self.threads, self.runs)
             advance()
         for i, (key, cloud) in enumerate(new.items()):
-            predicted = self.posed.problem.totals(cloud)
+            predicted, used = problem.totals(cloud), problem.coded(cloud)
             # The load is priced on top of the server's time, and is not part of it here.
-            edge_s, there_s = edge.get(i, predicted.edge_s), cloud_s.get(i, predicted.cloud_s)
+            coding = float(problem.codings.encode_s[used].sum()), float(problem.codings.decode_s[used].sum())
+            edge_s = edge[i] + coding[0] if i in edge else predicted.edge_s
+            there_s = cloud_s[i] + coding[1] if i in cloud_s else predicted.cloud_s
             self.known[key] = cloud, replace(predicted, edge_s=edge_s, cloud_s=there_s)
 
     def refine(self, context: Context) -> None:
         """Time every cut that by prediction would be better than the best that was timed."""
-        found, _ = placements(self.posed.problem)
         budgets, problem = self.request.budgets, self.posed.problem
+        found = [way for sides in placements(problem)[0] for way in codings.every(problem, sides)]
         rest = [cloud for cloud in found if all(budget.holds(problem, cloud) for budget in budgets)]
         for _ in range(ROUNDS):
             best = min(self.request.price(totals) for _, totals in self.known.values())

@@ -1,6 +1,7 @@
 """The cut with budgets, or with an objective that is no sum: the same rows, as a mixed-integer program."""
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ class MixedSolver:
             if all(budget.holds(self.problem, free) for budget in self.budgets):
                 return free
         current = model.legal(self.problem, *self._pins)
+        current.add_codings()
         for budget in self.budgets:
             current.add_limit(budget.quantity.expression(current), budget.limit)
         answer = np.zeros(len(self.problem.groups), bool)
@@ -102,10 +104,12 @@ def _solve(current: Model, expression: Expression) -> tuple[Mask, float]:
     matrix, right = current.matrix(), np.concatenate(current.right)
     factors = SCALE / np.maximum(_row_maxima(matrix), 1e-300)
     groups = len(current.problem.groups)
+    coding = np.zeros(0, np.int64) if current.coding is None else current.coding
+    integral = np.isin(np.arange(current.width), np.r_[np.arange(groups), coding])
     with _silence():
         found = milp(
             cost * (SCALE / np.abs(cost).max()),
-            integrality=np.arange(current.width) < groups,
+            integrality=integral,
             bounds=Bounds(np.concatenate(current.lower), np.concatenate(current.upper)),
             constraints=LinearConstraint(_scaled(matrix, factors), ub=right * factors),
             options={"mip_rel_gap": 0.0},
@@ -114,7 +118,8 @@ def _solve(current: Model, expression: Expression) -> tuple[Mask, float]:
         raise InfeasibleError
     if found.status != 0:
         raise ConstraintError(f"the solver gave up: {found.message}")
-    return np.asarray(found.x[:groups] > 0.5), float(cost @ found.x) + expression.constant
+    placement = current.problem.joined(found.x[:groups] > 0.5, found.x[coding] > 0.5)
+    return placement, float(cost @ found.x) + expression.constant
 
 
 @contextlib.contextmanager
@@ -136,6 +141,10 @@ def shown(value: float, unit: str) -> str:
         return seconds(value)
     if unit == "B":
         return size(value)
+    if unit == "%":
+        return f"{100 * value:.3g} %"
+    if unit == "dB":
+        return f"{-10 * math.log10(value):.3g} dB" if value > 0 else "no noise"
     return f"{value:.4g} {unit}".rstrip()
 
 

@@ -30,6 +30,13 @@ class Expression:
         return found
 
 
+def sending(problem: Problem, rates: Rates) -> tuple[Floats, Floats]:
+    """Prices of sending each tensor as it is held, and by each coding."""
+    codings = problem.codings
+    seconds = rates.edge_s * codings.encode_s + rates.cloud_s * codings.decode_s
+    return rates.up_byte * problem.size.astype(float), rates.up_byte * codings.size + seconds
+
+
 @dataclass
 class Model:
     """Rows ``matrix @ columns <= right``, built in pieces; columns are groups, tensors, y, and more."""
@@ -41,6 +48,8 @@ class Model:
     height: int = 0
     entries: list[tuple[Ints, Ints, Floats]] = field(default_factory=list)
     right: list[Floats] = field(default_factory=list)
+    coding: Ints | None = None
+    """The columns of the codings, where there are any."""
 
     @property
     def offload(self) -> int:
@@ -90,13 +99,40 @@ class Model:
         rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
         return sparse.csr_array((values, (rows, columns)), shape=(self.height, self.width))
 
-    def price(self, rates: Rates) -> Expression:
-        """The price of a placement."""
+    def add_codings(self) -> None:
+        """Columns that are 1 where a coding is used: at most one of a tensor, and only where it crosses."""
+        codings, count = self.problem.codings, len(self.problem.codings.names)
+        if not count or self.coding is not None:
+            return
+        self.coding = self.add_columns(count)
+        self.upper[-1][:] = 1.0
+        tensors, which = np.unique(codings.tensor, return_inverse=True)
+        rows, columns = np.r_[which, np.arange(len(tensors))], np.r_[self.coding, self.crossing(tensors)]
+        values = np.r_[np.ones(count), -np.ones(len(tensors))]
+        self.add_rows(rows, columns, values, np.zeros(len(tensors)))
+        if codings.only:
+            self.add_rows(rows, columns, -values, np.zeros(len(tensors)))
+
+    def price(self, rates: Rates, crossing: Floats | None = None) -> Expression:
+        """The price of a placement.
+
+        Args:
+            rates: Prices of what it adds up to.
+            crossing: Per tensor, the price of sending it; by default as held, or by its coding's column.
+        """
+        held, coded = sending(self.problem, rates)
+        whole = self._price(rates, held if crossing is None else crossing)
+        if self.coding is None or crossing is not None:
+            return whole
+        more = coded - held[self.problem.codings.tensor]
+        return Expression(np.r_[whole.columns, self.coding], np.r_[whole.values, more], whole.constant)
+
+    def _price(self, rates: Rates, crossing: Floats) -> Expression:
         problem = self.problem
         work = rates.cloud_s * problem.cloud_s - rates.edge_s * problem.edge_s
         offload = rates.offload + rates.down_byte * problem.fixed_answer
         values: Floats = np.concatenate(
-            [work + rates.down_byte * problem.answer, rates.up_byte * problem.size, np.array([offload])]
+            [work + rates.down_byte * problem.answer, crossing, np.array([offload])]
         )
         return Expression(np.arange(len(values)), values, rates.edge_s * float(problem.edge_s.sum()))
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from edgecut.frontends import data as inputs
 from edgecut.ir import annotations, extract
-from edgecut.ir.annotations import Placement, Plan, Profile
+from edgecut.ir.annotations import Placement, Plan, Profile, Router
 from edgecut.ir.errors import EdgecutError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.partition import measuring, objective, planning, privacy, reader, win
+from edgecut.passes.partition import codings, measuring, objective, planning, privacy, reader, router, win
 from edgecut.passes.partition.mixed import Budget
 from edgecut.passes.partition.objective import Family, Situation
 from edgecut.passes.partition.planning import Known, Posed, Request
@@ -34,10 +35,16 @@ class Partition(Pass):
     )
     weights: tuple[str, ...] = option((), help='Per s, J and USD: ["latency=1","energy=0.5"]; with weighted.')
     cut: str | None = option(None, help="Take this cut: its crossing tensors joined by '+'.")
-    mode: Literal["best", "features"] = option("best", help="The best cut, or the one before the head.")
+    mode: Literal["best", "features", "input"] = option(
+        "best",
+        help="The best cut; the one before the head; or the edge alone where it is sure, else the cloud.",
+    )
     head: str | None = option(
         None, help="Node that begins the head, or tensor that it reads; none: the last spatial tensor."
     )
+    agreement: float = option(0.99, help="With mode=input: share of answers that agree with the model.")
+    data: Path | None = option(None, help="With mode=input: real inputs that it is calibrated on.", file=True)
+    max_input_bytes: int | None = option(None, help="With mode=input: larger ones go straight to the cloud.")
     max_latency_ms: float | None = option(None, help="Budget: milliseconds per inference.")
     max_energy_j: float | None = option(None, help="Budget: joules that the device draws per inference.")
     max_cost_usd: float | None = option(None, help="Budget: US dollars per inference.")
@@ -47,6 +54,12 @@ class Partition(Pass):
     measure: bool = option(False, help="Build and time the cuts, and plan with what they took.")
     runs: int = option(50, help="With measure: timed inferences at most.")
     threads: int = option(1, help="With measure: CPU threads on either side.")
+    min_agreement: float | None = option(None, help="Budget: share of answers with the same top-1, 0 to 1.")
+    max_accuracy_drop: float | None = option(None, help="Budget: points of top-1, with labels.")
+    min_sqnr: float | None = option(None, help="Budget: dB at the worst output.")
+    boundary: str = option(
+        "none", help="How tensors are sent: as they are held; auto: in the best encoding; or in this one."
+    )
     private: tuple[str, ...] = option((), help="Inputs that must not leave the device: INPUT or INPUT=LABEL.")
     declassify: tuple[str, ...] = option((), help="Nodes whose outputs may leave it all the same.")
     up_mbps: float | None = option(None, help="Uplink bandwidth, in place of the network's.")
@@ -74,16 +87,36 @@ class Partition(Pass):
         if self.head is not None and self.mode != "features":
             raise UsageError("goes with mode=features", where="partition{head}")
         if self.cut is not None and self.mode != "best":
-            raise UsageError("give a cut or mode=features, not both", where="partition{cut}")
+            raise UsageError("give a cut or a mode, not both", where="partition{cut}")
+        if self.mode == "input":
+            self._check_router()
+        elif self.max_input_bytes is not None:
+            raise UsageError("goes with mode=input", where="partition{max_input_bytes}")
+        if self.min_agreement is not None and not 0 < self.min_agreement < 1:
+            raise UsageError("has to be above 0 and below 1", where="partition{min_agreement}")
+        errors = (self.min_agreement, self.max_accuracy_drop, self.min_sqnr)
+        if self.boundary == codings.AUTO and all(limit is None for limit in errors):
+            hint = "min_agreement, max_accuracy_drop or min_sqnr"
+            raise UsageError("needs an error budget", where="partition{boundary=auto}", hint=hint)
+        if self.boundary != codings.NONE and self.mode == "input":
+            raise UsageError("goes with the other modes", where="partition{boundary}")
         if self.require_win is not None:
             win.percentage(self.require_win)
         if self.declassify and not self.private:
             raise UsageError("goes with private", where="partition{declassify}")
 
+    def _check_router(self) -> None:
+        if self.data is None:
+            raise UsageError("needs real inputs", where="partition{mode=input}", hint="--data DATA")
+        if not 0 < self.agreement < 1:
+            raise UsageError("has to be above 0 and below 1", where="partition{agreement}")
+        if self.measure or self.require_win:
+            raise UsageError("measure and require_win go with the other modes", where="partition{mode=input}")
+
     def files(self) -> list[Path]:
-        """The user's target files."""
+        """The user's target files, and the data."""
         names = (self.network, self.edge, self.cloud)
-        return [Path(name) for name in names if name and name.endswith((".toml", ".json"))]
+        return [*super().files(), *(Path(n) for n in names if n and n.endswith((".toml", ".json")))]
 
     def check_before(self, program: Program) -> None:
         """Raise where the program has not been profiled."""
@@ -93,8 +126,12 @@ class Partition(Pass):
         """Annotate the model with the plan, and every node with its side under the chosen cut."""
         request = self.request(program)
         posed = planning.pose(program, request)
-        known = self._measured(posed, request, context) if self.measure else None
-        made = planning.plan(posed, request, known)
+        annotations.drop(program.model, Router)
+        if self.mode == "input":
+            made = self._routed(posed, request, context)
+        else:
+            known = self._measured(posed, request, context) if self.measure else None
+            made = planning.plan(posed, request, known)
         if self.require_win is not None:
             win.require(made, win.percentage(self.require_win))
         annotations.put(program.model, made)
@@ -104,6 +141,14 @@ class Partition(Pass):
             privacy.annotate(program, request.labels, sorted(sent))
         context.metrics.update(_metrics(made))
         return program
+
+    def _routed(self, posed: Posed, request: Request, context: Context) -> Plan:
+        assert self.data is not None
+        found = inputs.load(self.data, posed.program.inputs)
+        wanted = router.Wanted(self.agreement, self.max_input_bytes)
+        made, rule = router.plan(posed, request, wanted, found, context)
+        annotations.put(posed.program.model, rule)
+        return made
 
     def _measured(self, posed: Posed, request: Request, context: Context) -> Known:
         measuring.check_reachable(request.situation)
@@ -129,6 +174,7 @@ class Partition(Pass):
             features=self.mode == "features",
             head=self.head,
             labels=labels,
+            boundary=self.boundary,
         )
 
     def situation(self, program: Program) -> Situation:
@@ -164,7 +210,8 @@ class Partition(Pass):
             found.append(Budget(Memory(), self.max_memory_mb * 1e6))
         if self.max_crossings is not None:
             found.append(Budget(Crossings(), self.max_crossings))
-        return tuple(found)
+        errors = codings.budgets(self.min_agreement, self.max_accuracy_drop, self.min_sqnr)
+        return (*found, *errors)
 
 
 def place(program: Program, plan: Plan) -> None:

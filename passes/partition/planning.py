@@ -8,7 +8,7 @@ import numpy as np
 from edgecut.ir import extract
 from edgecut.ir.annotations import Cut, Plan
 from edgecut.ir.program import Program
-from edgecut.passes.partition import cuts, features, objective, reader
+from edgecut.passes.partition import codings, cuts, features, objective, reader
 from edgecut.passes.partition.baselines import baselines
 from edgecut.passes.partition.envelope import Band, Piece, bands_of, best_at, lower, over_bandwidth
 from edgecut.passes.partition.infeasible import explained
@@ -44,6 +44,8 @@ class Request:
     """... which is at this node, or after the last spatial tensor."""
     labels: Labels | None = None
     """What may not leave the device."""
+    boundary: str = codings.NONE
+    """``none``: tensors are sent as they are held; ``auto``, or the encoding to send them in."""
 
     @property
     def family(self) -> Family | None:
@@ -85,11 +87,12 @@ def pose(program: Program, request: Request) -> Posed:
     Raises:
         ModelError: The program has no costs.
     """
-    problem = reader.read(program)
+    members = reader.group_members(program)
+    problem = codings.read(program, reader.read(program), members, request.boundary, request.budgets)
     if request.labels is not None:
         sealed = [tensor in request.labels.sealed for tensor in problem.tensors]
         problem = replace(problem, sealed=np.array(sealed, bool))
-    return Posed(program, problem, reader.group_members(program))
+    return Posed(program, problem, members)
 
 
 def plan(posed: Posed, request: Request, known: Known | None = None) -> Plan:
@@ -179,17 +182,28 @@ def _forced(posed: Posed, request: Request) -> Mask | None:
     """The placement that the user asks for, if any."""
     program, problem, members = posed.program, posed.problem, posed.members
     if request.forced is not None:
-        cut = extract.named_cut(program, request.forced)
-        cloud, name = cuts.to_placement(program, problem, members, cut), cut.name
+        name, encodings = cuts.parts(program, request.forced)
+        sides = cuts.to_placement(program, problem, members, extract.named_cut(program, name))
+        cloud = _sent(request, problem, sides, encodings)
     elif request.features:
-        cloud = features.head(program, problem, members, request.head)
-        name = posed.cut(cloud).name
-        cuts.check(problem, cloud, name)
+        sides = features.head(program, problem, members, request.head)
+        name = posed.cut(sides).name
+        cuts.check(problem, sides, name)
+        cloud = _sent(request, problem, sides, None)
     else:
         return None
     for budget in request.budgets:
         budget.check(problem, cloud, name)
     return cloud
+
+
+def _sent(request: Request, problem: Problem, sides: Mask, encodings: str | None) -> Mask:
+    """How the tensors of forced sides are sent: as named, or in the way that is best within the budgets."""
+    if encodings is not None:
+        return codings.named(problem, sides, encodings, f"--cut {request.forced}")
+    ways = list(codings.every(problem, sides))
+    kept = [way for way in ways if all(b.holds(problem, way) for b in request.budgets)]
+    return min(kept or ways[:1], key=lambda way: request.price(problem.totals(way)))
 
 
 def _distinct(bands: Sequence[Band]) -> list[Band]:

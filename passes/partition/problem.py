@@ -4,6 +4,9 @@ A *group* is a set of operators that the edge runs as one; groups are what is pl
 graph input or an output of a group that another group reads. A placement is a mask over the groups:
 True in the cloud. It is *legal* if nothing flows from cloud to edge and no pinned group or sealed
 tensor is on the wrong side.
+
+Where tensors may be sent in other ways than as they are held, a placement may go on with one bit for
+each *coding*: True where it is used. Bits that are left out are False.
 """
 
 from dataclasses import dataclass, field
@@ -30,6 +33,28 @@ class Totals:
     down_bytes: int
     offloaded: bool
     """Anything runs in the cloud, so a round trip is paid."""
+
+
+@dataclass(frozen=True)
+class Codings:
+    """Ways to send tensors other than as they are held; all arrays of shape [codings], times in seconds."""
+
+    tensor: Ints
+    """Which tensor it sends; those of a tensor stand together."""
+    names: tuple[str, ...]
+    size: Ints
+    """Bytes on the wire."""
+    encode_s: Floats
+    """On the edge, beyond what sending the tensor as it is held takes."""
+    decode_s: Floats
+    """In the cloud, likewise."""
+    damage: dict[str, Floats] = field(default_factory=dict)
+    """By the kind of error budget: what it adds to the damage."""
+    only: bool = False
+    """A tensor that has one is never sent as it is held."""
+
+
+NO_CODINGS = Codings(np.zeros(0, np.int64), (), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -63,6 +88,26 @@ class Problem:
     """Bytes of constant graph outputs, which come back if anything is in the cloud."""
     reasons: dict[str, str] = field(default_factory=dict)
     """By group: why it is pinned to one side."""
+    codings: Codings = NO_CODINGS
+    damage: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
+    """By the kind of error budget, per group: what it adds to the damage on the edge, and in the cloud."""
+
+    def sides(self, placement: Mask) -> Mask:
+        """The part of a placement that says where groups run; shape [groups]."""
+        return placement[: len(self.groups)]
+
+    def coded(self, placement: Mask) -> Mask:
+        """The part that says which codings are used; shape [codings]."""
+        bits = placement[len(self.groups) :]
+        return bits if len(bits) else np.zeros(len(self.codings.names), bool)
+
+    def joined(self, sides: Mask, coded: Mask) -> Mask:
+        """A placement of both parts; codings of tensors that do not cross are left out.
+
+        Placements that say the same are equal: where no coding is used there are no bits for them.
+        """
+        used = coded & self.crossing(sides)[self.codings.tensor]
+        return np.r_[sides, used] if used.any() else sides
 
     @cached_property
     def arcs(self) -> tuple[Ints, Ints]:
@@ -92,31 +137,34 @@ class Problem:
         """Per tensor: it is on the edge and something in the cloud reads it.
 
         Args:
-            cloud: Placement, shape [groups].
+            cloud: Placement.
         """
         wanted = np.zeros(len(self.tensors), bool)
-        wanted[self.read_tensor[cloud[self.read_group]]] = True
+        wanted[self.read_tensor[self.sides(cloud)[self.read_group]]] = True
         return wanted & ~self.made_in_cloud(cloud)
 
     def made_in_cloud(self, cloud: Mask) -> Mask:
         """Per tensor: a group in the cloud makes it."""
         inner = self.producer != INPUT
         found = np.zeros(len(self.tensors), bool)
-        found[inner] = cloud[self.producer[inner]]
+        found[inner] = self.sides(cloud)[self.producer[inner]]
         return found
 
     def totals(self, cloud: Mask) -> Totals:
         """What a placement adds up to.
 
         Args:
-            cloud: Placement, shape [groups].
+            cloud: Placement.
         """
-        offloaded = bool(cloud.any())
+        sides, used, codings = self.sides(cloud), self.coded(cloud), self.codings
+        offloaded = bool(sides.any())
+        held = self.crossing(cloud)
+        held[codings.tensor[used]] = False
         return Totals(
-            edge_s=float(self.edge_s[~cloud].sum()),
-            cloud_s=float(self.cloud_s[cloud].sum()),
-            up_bytes=int(self.size[self.crossing(cloud)].sum()),
-            down_bytes=int(self.answer[cloud].sum()) + offloaded * self.fixed_answer,
+            edge_s=float(self.edge_s[~sides].sum() + codings.encode_s[used].sum()),
+            cloud_s=float(self.cloud_s[sides].sum() + codings.decode_s[used].sum()),
+            up_bytes=int(self.size[held].sum() + codings.size[used].sum()),
+            down_bytes=int(self.answer[sides].sum()) + offloaded * self.fixed_answer,
             offloaded=offloaded,
         )
 

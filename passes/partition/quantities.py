@@ -7,7 +7,7 @@ import numpy as np
 
 from edgecut.passes.partition.model import Expression, Model
 from edgecut.passes.partition.objective import Rates
-from edgecut.passes.partition.problem import INPUT, Ints, Mask, Problem, Totals
+from edgecut.passes.partition.problem import INPUT, Floats, Ints, Mask, Problem, Totals
 
 
 class Quantity(Protocol):
@@ -70,6 +70,36 @@ class Crossings:
 
 
 @dataclass(frozen=True)
+class Damage:
+    """What low precision does to the outputs: of the groups on either side, and of the codings, added up."""
+
+    kind: str
+    name: str
+    unit: str
+
+    def value(self, problem: Problem, cloud: Mask) -> float:
+        """The sum for one placement."""
+        sides, used = problem.sides(cloud), problem.coded(cloud)
+        edge, there = self._groups(problem)
+        return float(edge[~sides].sum() + there[sides].sum() + self._codings(problem)[used].sum())
+
+    def expression(self, model: Model) -> Expression:
+        """The sum as a sum of columns."""
+        edge, there = self._groups(model.problem)
+        columns, values = np.arange(len(edge)), there - edge
+        if model.coding is not None:
+            columns, values = np.r_[columns, model.coding], np.r_[values, self._codings(model.problem)]
+        return Expression(columns, values, float(edge.sum()))
+
+    def _groups(self, problem: Problem) -> tuple[Floats, Floats]:
+        nothing = np.zeros(len(problem.groups))
+        return problem.damage.get(self.kind, (nothing, nothing))
+
+    def _codings(self, problem: Problem) -> Floats:
+        return problem.codings.damage.get(self.kind, np.zeros(len(problem.codings.names)))
+
+
+@dataclass(frozen=True)
 class Bottleneck:
     """Seconds of the slowest stage when inferences follow each other as in a pipeline."""
 
@@ -108,6 +138,7 @@ class Memory:
 
     def value(self, problem: Problem, cloud: Mask) -> float:
         """Bytes for one placement; 0 where nothing runs on the edge."""
+        cloud = problem.sides(cloud)
         on_edge = np.flatnonzero(~cloud)
         if not len(on_edge):
             return 0.0

@@ -64,14 +64,40 @@ class Solver:
         Raises:
             ConstraintError: A cost is not finite.
         """
-        expressions = [*(self._model.price(rates) for rates in priorities), self._model.in_cloud()]
+        used, prices = cheapest(self.problem, priorities)
+        pairs = zip(priorities, prices, strict=True)
+        expressions = [*(self._model.price(rates, price) for rates, price in pairs), self._model.in_cloud()]
         groups = len(self.problem.groups)
         face, answer = self._face, np.zeros(groups)
         for expression in expressions:
             cost = expression.dense(self._model.width)
             if cost.any():
                 answer, face = _solve(cost, face)
-        return np.asarray(answer[:groups] > 0.5)
+        return self.problem.joined(np.asarray(answer[:groups] > 0.5), used)
+
+
+def cheapest(problem: Problem, priorities: Sequence[Rates]) -> tuple[Mask, list[Floats]]:
+    """How each tensor is best sent if it crosses: which codings are used, and its price by each rates.
+
+    Without budgets tensors do not depend on each other in this, so that a minimum cut remains one. Of
+    equal ways the earlier is taken, and as it is held first.
+    """
+    codings, sent = problem.codings, [model.sending(problem, rates) for rates in priorities]
+    prices = [held.copy() for held, _ in sent]
+    used = np.zeros(len(codings.names), bool)
+    by_tensor: dict[int, list[int]] = {}
+    for coding, tensor in enumerate(codings.tensor.tolist()):
+        by_tensor.setdefault(tensor, []).append(coding)
+    for tensor, ways in by_tensor.items():
+        costs = [(tuple(float(coded[k]) for _, coded in sent), k) for k in ways]
+        if not codings.only:
+            costs.append((tuple(float(held[tensor]) for held, _ in sent), -1))
+        cost, best = min(costs)
+        for price, value in zip(prices, cost, strict=True):
+            price[tensor] = value
+        if best >= 0:
+            used[best] = True
+    return used, prices
 
 
 def check_finite(cost: Floats) -> None:

@@ -7,7 +7,7 @@ import onnx_ir as oir
 
 from edgecut.ir.program import Program
 from edgecut.passes.numerics import Sample
-from edgecut.passes.quantize import calibrate, grid, pixels, qdq, region
+from edgecut.passes.quantize import calibrate, grid, hard, pixels, qdq, region
 from edgecut.passes.quantize.calibrate import Method, Range
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
@@ -62,7 +62,8 @@ def calibrated(
     """Find the ranges of a float program.
 
     Args:
-        program: It may be changed: the zeros of images are put onto the grid of their pixels.
+        program: It may be changed: HardSwish becomes two operators, and the zeros of images are put onto the
+            grid of their pixels.
         samples: Its inputs; iterated over as often as `passes_over` says.
         method: How ranges follow from the data.
         percentile: Share of the numbers kept by the method of that name, in percent.
@@ -72,6 +73,7 @@ def calibrated(
     Raises:
         ModelError: A number in a value is not finite.
     """
+    hard.split(program)
     if not symmetric:
         pixels.align(program)
     names = _names(program)

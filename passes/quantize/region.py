@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as oir
 
 from edgecut.ir.program import Program, static_shape
+from edgecut.passes.quantize import hard
 from edgecut.passes.quantize.grid import Grid
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -24,7 +25,7 @@ MOVING = frozenset(
 )
 RESCALING = frozenset({"Relu", "Clip", "LeakyRelu", "GlobalAveragePool", "ReduceMean"})
 # The kernels of these have one output grid built in.
-FIXED = {"Sigmoid": Grid(1 / 256, -128), "Tanh": Grid(1 / 128, 0)}
+FIXED = {"Sigmoid": Grid(1 / 256, -128), "Tanh": Grid(1 / 128, 0), "HardSigmoid": Grid(1 / 255, -128)}
 _LIGHT = ARITHMETIC | MOVING | RESCALING | frozenset(FIXED)
 # Bounds that the kernels can apply to a result before they round it.
 _FUSED_CLIPS = ((0.0, 6.0), (-1.0, 1.0), (0.0, float("inf")))
@@ -165,6 +166,7 @@ def _one_output(node: oir.Node) -> bool:
 _CHECKS: dict[str, Callable[[oir.Node], bool]] = {
     "Clip": lambda node: clip_bounds(node) in _FUSED_CLIPS,
     "Concat": _whole_concat,
+    "HardSigmoid": hard.is_gate,
     "MaxPool": _one_output,
     "Pad": _zero_or_reflected,
     "Resize": _plain_resize,

@@ -31,6 +31,7 @@ class Quantize(Pass):
     """
 
     name: ClassVar[str] = "quantize"
+    version: ClassVar[int] = 2
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 

@@ -13,14 +13,15 @@ import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import onnx_ir as oir
 
 from edgecut.ir import annotations as notes
-from edgecut.ir import files
+from edgecut.ir import coded, files, store
 from edgecut.ir.annotations import Cut, Wire
+from edgecut.ir.coded import Coded
 from edgecut.ir.errors import ModelError
 from edgecut.ir.extract import split
 from edgecut.ir.program import Program
@@ -93,14 +94,36 @@ def emit(program: Program, cuts: Sequence[Cut], wire: Mapping[str, Wire]) -> Clo
     name = model_name(program)
     models = []
     for index, cut in enumerate(cuts):
-        _, cloud = split(program, cut)
+        cloud = _cloud_half(program, cut)
         if cloud is not None:
-            models.append(_model(cloud, cloud_model_name(name, index), cut, wire, weights))
+            sent = coded.of_cut(program, cut)
+            coded.take_coded(cloud, sent)
+            take_wire_inputs(cloud, _forms(sent, wire))
+            models.append(_model(cloud, cloud_model_name(name, index), cut, weights))
     return CloudFiles(tuple(models), weights)
 
 
-def _model(cloud: Program, name: str, cut: Cut, wire: Mapping[str, Wire], weights: WeightFile) -> CloudModel:
-    take_wire_inputs(cloud, wire)
+def _cloud_half(program: Program, cut: Cut) -> Program | None:
+    if not cut.cloud:
+        return split(program, cut)[1]
+    found = store.get(cut.cloud)
+    if found is None:
+        what = f"its cloud half {cut.cloud[:12]} is not in {store.root()}"
+        raise ModelError(what, where=f"cut {cut.name}", hint="run the pass partition again")
+    return found
+
+
+def _forms(sent: Sequence[Coded], wire: Mapping[str, Wire]) -> dict[str, Wire]:
+    """Wire forms of the values that cross as they are, or as halves of theirs."""
+    found = {}
+    for item in sent:
+        if not item.is_transformed and item.value in wire:
+            form = wire[item.value]
+            found[item.value] = replace(form, dtype="float16") if item.spec.kind == "float16" else form
+    return found
+
+
+def _model(cloud: Program, name: str, cut: Cut, weights: WeightFile) -> CloudModel:
     _strip(cloud)
     external = weights.take(cloud.graph)
     cloud.graph.name = name

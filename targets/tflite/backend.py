@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+from edgecut.ir import coded
 from edgecut.ir.annotations import Cut, Wire
 from edgecut.ir.errors import ConstraintError, ModelError
 from edgecut.ir.program import Program
@@ -78,6 +79,7 @@ def groups_of(program: Program, lowered: Lowered) -> list[FusionGroup]:
 
 def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
     """See `edgecut.targets.tflite.emit`."""
+    program, cuts = coded.with_encoders(program, cuts)
     lowered = lower(program)
     inputs = {spec.name for spec in program.inputs}
     wanted = {i: _outputs(cut, inputs) for i, cut in enumerate(cuts)}

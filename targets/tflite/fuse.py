@@ -21,16 +21,8 @@ def run(graph: Graph) -> None:
 
 
 def _any(op: Op, uses: Counter[Tensor]) -> Tensor | None:
-    for rule in (
-        _moves,
-        _constant_operand,
-        _padding,
-        _max_pool,
-        _flat_rows,
-        _activation,
-        _transposed_operand,
-        _scaled_product,
-    ):
+    for rule in (moves, _constant_operand, _padding, _max_pool, _flat_rows, _activation, _transposed_operand,
+                 _scaled_product):  # fmt: skip
         found = rule(op, uses)
         if found is not None:
             return found
@@ -55,7 +47,7 @@ def _activation(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     return lir.like(before, before.inputs, options=options, sources=before.sources | op.sources).output
 
 
-def _moves(op: Op, uses: Counter[Tensor]) -> Tensor | None:
+def moves(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     """Two transposes or reshapes in a row, and those that change nothing."""
     x = op.inputs[0] if op.inputs else None
     if op.kind not in ("TRANSPOSE", "RESHAPE") or x is None:

@@ -2,7 +2,7 @@
 
 What has no such kernel stays in float between its DEQUANTIZE and QUANTIZE, which is always right. Operators
 that only move or compare elements work on the integers as they are and keep their scale; where the program
-wants another one, a QUANTIZE afterwards gives exactly what it would have given before.
+wants another one, a product with one afterwards gives exactly what it would have given before.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections import Counter
 
 import numpy as np
 
-from edgecut.targets.tflite import lir
-from edgecut.targets.tflite.fuse import WEIGHTED, single
+from edgecut.targets.tflite import fuse, lir, pixels, relabel
+from edgecut.targets.tflite.fuse import ACTIVATIONS, WEIGHTED, single
 from edgecut.targets.tflite.lir import Array, Graph, Op, Quant, Tensor
 from edgecut.targets.tflite.ops.window import VALID
 
 INT8 = np.dtype(np.int8)
+_ARITHMETIC = ("ADD", "SUB", "MUL")
 _MOVES = frozenset((
     "RESHAPE", "TRANSPOSE", "PAD", "PADV2", "MIRROR_PAD", "SLICE", "STRIDED_SLICE", "GATHER", "TILE",
     "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_NEAREST_NEIGHBOR", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH",
@@ -27,8 +28,11 @@ _FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
 
 def run(graph: Graph) -> None:
     """Turn what can be turned, and let the rest of the program read plain numbers."""
+    pixels.run(graph)
     converter = _Converter()
     lir.rewrite(graph, converter.rule)
+    relabel.run(graph)
+    lir.rewrite(graph, fuse.moves)
     numbers: dict[Tensor, Tensor] = {}
     for op in lir.order(graph.values.values()):
         _read_numbers(op, numbers)
@@ -80,12 +84,14 @@ class _Converter:
             return requantized(stored, op)
         if before is None:
             return None
-        if before.kind in ("RELU", "RELU6"):
+        if before.kind in ("RESHAPE", "TRANSPOSE"):
+            return _rounded_first(before, op)
+        if before.kind in ACTIVATIONS:
             return self.clamped(before, op)
         if before.kind in WEIGHTED:
             return self.weighted(before, op)
-        if before.kind in ("ADD", "SUB", "MUL"):
-            return self.arithmetic(before, op)
+        if before.kind in _ARITHMETIC:
+            return self.scaled(before, op, uses) or self.arithmetic(before, op)
         if before.kind == "CONCATENATION":
             return self.joined(before, op)
         if before.kind in ("MEAN", "AVERAGE_POOL_2D"):
@@ -122,14 +128,26 @@ class _Converter:
         return _with(op, inputs, stored.quant, op.sources)
 
     def clamped(self, before: Op, op: Op) -> Tensor | None:
-        """An activation whose limits are those of the quantized range anyway."""
+        """An activation: a change of scale where its limits are those of the range anyway.
+
+        Else it is applied by a product with one, since there is no fast kernel for it alone.
+        """
         quant = _quant(op)
+        stored = self.integers(_given(before, 0))
+        if stored is None:
+            return None
+        if self.saturates(before, quant):
+            return requantized(stored, op, before.sources)
+        return relabel.product(stored, 1.0, quant, before.sources | op.sources, ACTIVATIONS[before.kind])
+
+    def saturates(self, before: Op, quant: Quant) -> bool:
+        """Whether int8 saturates where an activation would limit."""
         low = float((-128 - quant.zero[0]) * quant.scale[0])
         high = float((127 - quant.zero[0]) * quant.scale[0])
-        if low < 0 or (before.kind == "RELU6" and high > 6 + quant.scale[0] / 2):
-            return None
-        stored = self.integers(_given(before, 0))
-        return None if stored is None else requantized(stored, op, before.sources)
+        least = -1.0 if before.kind == "RELU_N1_TO_1" else 0.0
+        most = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}.get(before.kind, np.inf)
+        half = float(quant.scale[0]) / 2
+        return low > least - half and high < most + half
 
     def weighted(self, before: Op, op: Op) -> Tensor | None:
         """A convolution or fully connected layer: weights as they are, bias in 32 bits."""
@@ -152,10 +170,29 @@ class _Converter:
             return None
         return _with(before, list(operands), _quant(op), before.sources | op.sources)
 
+    def scaled(self, before: Op, op: Op, uses: Counter[Tensor]) -> Tensor | None:
+        """A sum or product times a constant: without the constant, at a scale divided by it."""
+        left, right = before.inputs[:2]
+        if before.kind != "MUL" or before.options.get("fusedActivationFunction"):
+            return None
+        if left is not None and left.is_constant:
+            left, right = right, left
+        inner = single(left, uses)
+        if inner is None or inner.kind not in _ARITHMETIC or right is None or not _is_number(right):
+            return None
+        quant, factor = _quant(op), float(lir.real(right).ravel()[0])
+        operands = [self.operand(_given(inner, i)) for i in (0, 1)]
+        if factor <= 0 or before.output.shape != inner.output.shape or any(t is None for t in operands):
+            return None
+        sources = inner.sources | before.sources | op.sources
+        held = Quant((quant.scale / np.float32(factor)).astype(np.float32), quant.zero)
+        return relabel.relabel(_with(inner, list(operands), held, sources), quant, sources)
+
     def operand(self, tensor: Tensor) -> Tensor | None:
         """An operand as int8; a single number is quantized with a scale that makes it exact."""
-        if tensor.data is None or tensor.quant is not None or tensor.data.size != 1:
+        if not _is_number(tensor):
             return self.integers(tensor)
+        assert tensor.data is not None
         number = float(tensor.data.ravel()[0])
         scale = np.float32(abs(number) / 127 or 1.0)
         data = np.full(tensor.shape, int(np.sign(number)) * 127, np.int8)
@@ -176,12 +213,11 @@ class _Converter:
         """The mean over a whole image, which has a kernel that rescales (smaller windows have not)."""
         x = _given(before, 0)
         stored = self.integers(x)
-        if stored is None or x.rank != 4:
+        if stored is None:
             return None
         sources = before.sources | op.sources
         if before.kind == "MEAN":
-            over = sorted(int(a) for a in before.constant(1).ravel())
-            return _with(before, [stored, before.inputs[1]], _quant(op), sources) if over == [1, 2] else None
+            return _with(before, [stored, before.inputs[1]], _quant(op), sources)
         options = before.options
         whole = (options["filterHeight"], options["filterWidth"]) == x.shape[1:3]
         if not whole or options["padding"] != VALID or options["fusedActivationFunction"]:
@@ -220,14 +256,24 @@ def quantized(numbers: Array, quant: Quant) -> Array:
     return np.asarray(np.clip(steps, -128, 127).astype(np.int8))
 
 
+def _rounded_first(before: Op, op: Op) -> Tensor:
+    """A QUANTIZE before the move that it follows."""
+    x = _given(before, 0)
+    quantize = lir.like(op, [x])
+    quantize.output.shape = x.shape
+    return _with(before, [quantize.output, *before.inputs[1:]], _quant(op), before.sources)
+
+
 def _rescaled(stored: Tensor, quant: Quant, sources: frozenset[str]) -> Tensor:
     if quant.same(stored.quant):
         return stored
     if stored.is_constant:
         return lir.constant(quantized(lir.real(stored), quant), quant)
-    (out,) = lir.emit("QUANTIZE", [stored], [stored.shape], [INT8], sources)
-    out.quant = quant
-    return out
+    return relabel.product(stored, 1.0, quant, sources)
+
+
+def _is_number(tensor: Tensor) -> bool:
+    return tensor.data is not None and tensor.quant is None and tensor.data.size == 1
 
 
 def _quant(op: Op) -> Quant:

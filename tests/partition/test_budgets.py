@@ -262,7 +262,7 @@ def test_budgets_that_contradict_each_other_say_what_would_do(
         plan(bottleneck, max_latency_ms=400, max_crossings=0, **options)
     assert str(caught.value) == (
         "no cut keeps to all of these together: latency budget of 400 ms, crossings budget of 0 "
-        "(raise latency to 1.4 s or crossings to 1)"
+        "(raise latency to 1.4 s or raise crossings to 1)"
     )
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from edgecut.ir.errors import UsageError
 from edgecut.passes import text
@@ -47,6 +47,7 @@ samples = st.builds(
 
 
 @given(samples)
+@example(Sample(Path("m.onnx"), label="none"))
 def test_text_round_trip(item: Sample) -> None:
     (call,) = text.parse(text.unparse(item))
     assert text.bind(Sample, call.options) == item

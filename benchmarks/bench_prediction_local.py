@@ -1,0 +1,57 @@
+"""Predicted against measured on this machine: every model held out in turn."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import profiled
+
+from edgecut.ir.program import Program
+from edgecut.passes import recipes
+from edgecut.passes.base import Context
+from edgecut.passes.profile import refit, report
+from edgecut.passes.profile.report import Report
+from edgecut.profilers import fit
+
+GENERATED = (
+    "resnet18", "mobilenetv3s", "efflite0", "shufflenetv2", "yolo", "unet", "deeplab", "resnet8", "ecg1d",
+    "dscnn",
+)  # fmt: skip
+
+
+def main() -> None:
+    if not profiled.ZOO.is_dir():
+        sys.exit("the model zoo is not on this machine")
+    reports = [measured(name, program) for name, program in profiled.programs(GENERATED)]
+    print("## Prediction of this machine\n")
+    networks = len(profiled.ZOO_DATA) + len(GENERATED)
+    print(
+        f"The same for this machine: operators of {networks} networks as `edgecut profile` times them, one\n"
+        "thread, each network held out in turn with both its precisions. Operators under a hundredth of\n"
+        "their network are not counted.\n"
+    )
+    print("| runtime | precision | operators | median | 90th percentile | whole networks, median |")
+    print("|---|---|---|---|---|---|")
+    for side, runtime in (("edge", "LiteRT"), ("cloud", "ONNX Runtime")):
+        samples = refit.samples(reports, side)  # type: ignore[arg-type]
+        row(runtime, "both", samples)
+        for precision in ("float32", "int8"):
+            row("", precision, [s for s in samples if s.parts[0].precision == precision])
+
+
+def measured(name: str, program: Program) -> Report:
+    """The profile of a program, under the name of its network: both precisions are held out together."""
+    done = recipes.make("profile", again=True).run(program, Context())
+    print(name, file=sys.stderr)
+    return replace(report.of(done), model=name.split()[0])
+
+
+def row(runtime: str, precision: str, samples: list[fit.Sample]) -> None:
+    e = fit.cross_validate(samples, "")
+    assert e is not None
+    print(f"| {runtime} | {precision} | {e.samples} | {e.median:.1%} | {e.p90:.1%} | {e.whole_median:.1%} |")
+
+
+if __name__ == "__main__":
+    main()
