@@ -18,9 +18,11 @@ from edgecut.passes.numerics import Runner
 from edgecut.passes.partition.enumerate import all_cuts
 
 MAX_ELEMENTS = 1 << 16
-"""A value of more elements is looked at only where the model's input has as many."""
+"""A value of more elements is looked at only where the model's input has more still."""
 GROWTH = 2
-"""Nor one of so many times the elements of an earlier one, which costs the device less and is smaller."""
+"""Nor one of more than so many times the elements of an earlier one, which costs the device less."""
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"})
+"""What comes before the first of these is still the input, and says nothing about sizes behind it."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,15 @@ def worthwhile(program: Program) -> list[Cut]:
         ModelError: The program has no costs.
     """
     inputs = [math.prod(d for d in spec.shape if isinstance(d, int)) for spec in program.inputs]
-    limit, found = max(*inputs, MAX_ELEMENTS), []
+    limit, found = max(*(n - 1 for n in inputs), MAX_ELEMENTS), []
     for cut in single(program):
         shape = static_shape(program.value(cut.crossing[0]))
         size = math.prod(shape) if shape and shape[0] == 1 else limit + 1
-        if size <= limit:
-            found.append(cut)
+        if size > limit:
+            continue
+        found.append(cut)
+        before = extract.ancestors([program.value(cut.crossing[0])])
+        if any(node.op_type in WEIGHTED for node in before):
             limit = min(limit, GROWTH * size)
     return found
 
