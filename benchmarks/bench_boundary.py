@@ -43,7 +43,7 @@ class Network:
     test: str
     calibration: str | None = None
     image: recipes.Image | None = None
-    limit: int = 250
+    limit: int = 150
 
 
 NETWORKS = {
@@ -103,12 +103,12 @@ def main() -> None:
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
 
 
-INTRODUCTION = """Bytes per inference (mean) with which at least 99, 98, 96 and 90 % of the answers (top-1) are
-those of the float model, at every cut whose tensor is small enough to be worth a look (smaller than
-the input or 64 K elements, and no larger than twice an earlier one). Steps from 0.2 to 2.8 standard deviations of
-the tensor were tried, with the transform that takes the fewest bytes; samples that coders were fitted
-to are not among those counted. *int8* is one scale for the tensor, *+zlib* what zlib makes of it.
-Encode and decode: at the 96 % step, transform included, the fastest of several, NumPy.
+INTRODUCTION = """Bytes per inference (mean) with which at least 99, 98, 96 and 90 % of the answers
+(top-1) are those of the float model, at every cut whose tensor is small enough to be worth a look
+(smaller than the input or 64 K elements, and no larger than twice an earlier one). Steps from 0.2 to 2.8
+standard deviations of the tensor were tried, with the transform that takes the fewest bytes; samples
+that coders were fitted to are not among those counted. *int8* is one scale for the tensor, *+zlib* what
+zlib makes of it. Encode and decode: at the 96 % step, transform included, the fastest of several, NumPy.
 """
 
 

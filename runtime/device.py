@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -98,7 +98,7 @@ class Device:
         *,
         timeout_s: Optional[float] = None,
         request_id: str = "",
-        max_bytes: Optional[int] = None,
+        max_bytes: Optional[Callable[[float], int]] = None,
     ) -> Answer:
         """Compute the model's outputs.
 
@@ -109,8 +109,8 @@ class Device:
             timeout_s: Seconds that the whole request may take; the device's own if None. What the edge
                 half takes is the server's loss.
             request_id: Sent along, for the server's log.
-            max_bytes: Of a coded tensor no more than this is sent, the most important first; the answer
-                is then the best that the rest allows.
+            max_bytes: How many bytes may be sent, given the seconds that are left after the edge half. Of
+                coded tensors the most important part is then sent, and the answer is the best from that.
 
         Raises:
             ModelError: An input is absent or does not fit, or the build does not hold the cut.
@@ -127,7 +127,9 @@ class Device:
             phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
             return Answer(self._outputs(made), record.name, phases)
         given = {**inputs, **made}
-        sends = {s.name: self._prepared(given.get(s.name), s, max_bytes) for s in record.sends}
+        left_s = (self.timeout_s if timeout_s is None else timeout_s) - edge_s
+        limit = None if max_bytes is None else max_bytes(left_s)
+        sends = {s.name: self._prepared(given.get(s.name), s, limit) for s in record.sends}
         coded_s = time.perf_counter() - start - edge_s
         left_s = (self.timeout_s if timeout_s is None else timeout_s) - (time.perf_counter() - start)
         try:

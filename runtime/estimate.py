@@ -21,6 +21,8 @@ INFORMATIVE_BYTES = 2048
 _LEARN = 0.2
 _USUAL = 0.03
 _FORGET_S = 4.0
+_AFFORD = 0.8
+"""Part of the time that is planned with: bandwidth is an estimate."""
 
 
 class Level:
@@ -121,6 +123,12 @@ class Estimates:
     def latency_s(self, cut: CutRecord) -> float:
         """Time of a whole request, s."""
         return sum(self._parts(cut, self.up_bytes_per_s))
+
+    def affordable_bytes(self, cut: CutRecord, left_s: float) -> int:
+        """Bytes that can be sent so that the answer to a cut is there when these seconds are over."""
+        _, cloud_s, wait_s, _, receive_s = self._parts(cut, self.up_bytes_per_s)
+        moving_s = (left_s - cloud_s - wait_s - receive_s) * _AFFORD
+        return max(int(moving_s * self.up_bytes_per_s), 0)
 
     def values(self, cuts: Sequence[CutRecord]) -> list[float]:
         """What a request is expected to cost with each of some cuts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -233,7 +234,10 @@ class Session:
 
     def _run(self, cut: CutRecord, inputs: Mapping[str, np.ndarray], end: float, request_id: str) -> Answer:
         left_s = end - self._clock()
-        answer = self.device.run(inputs, cut.name, timeout_s=left_s, request_id=request_id)
+        more: dict[str, Any] = {}
+        if any(sent.coding for sent in cut.sends):
+            more["max_bytes"] = functools.partial(self.estimates.affordable_bytes, cut)
+        answer = self.device.run(inputs, cut.name, timeout_s=left_s, request_id=request_id, **more)
         if self.estimates.observe(cut, answer.phases, answer.sent_bytes, answer.received_bytes):
             self._scout.doubt()
         self._policy.observe(cut, self.estimates.value_of(answer))

@@ -14,9 +14,11 @@ PER_OCTAVE = 2
 """Classes for each doubling of the mean magnitude."""
 SPARSE = 0.3
 """Below this mean magnitude patterns of four are coded instead of single symbols."""
-CHUNK_BYTES = 1000
-"""Aimed at for a chunk of a stream: what is lost when a stream is cut off in it."""
-MAX_CHUNKS = 8
+CHUNK_BYTES = 500
+"""At least, on average, of a chunk: what is lost when a stream is cut off in it. A chunk costs 7 bytes."""
+LARGE_CHUNK_BYTES = 2000
+FEW_CHUNKS, MAX_CHUNKS = 3, 8
+"""More than a few chunks, each of which costs time, only where they are large."""
 MAX_ROWS = 64
 """Rows that a chunk may take per phase, whatever its lanes then waste: a row costs time."""
 
@@ -138,7 +140,9 @@ def _normalized(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 def _chunks(coded: NDArray[np.float64], raw: NDArray[np.float64], split: int) -> tuple[tuple[int, int], ...]:
     """Ends of chunks of about the same bytes, with as many lanes as raw bits can start."""
     total = np.cumsum(coded + raw)
-    count = int(np.clip(round(total[-1] / 8 / CHUNK_BYTES), 1, MAX_CHUNKS))
+    size = total[-1] / 8
+    few = min(round(size / CHUNK_BYTES), FEW_CHUNKS)
+    count = max(1, few, min(round(size / LARGE_CHUNK_BYTES), MAX_CHUNKS))
     found, begin = [], 0
     for i in range(1, count + 1):
         end = int(np.searchsorted(total, total[-1] * i / count)) + 1 if i < count else len(total)

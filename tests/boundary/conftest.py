@@ -12,8 +12,10 @@ from edgecut.passes.base import Context
 from edgecut.passes.boundary.boundary import Boundary
 
 VALUE = "relu_4"
-ENCODINGS = ("float16", "int8", "int8{axis=channel}", "int4", "step{step=0.5}", "klt-dct{step=0.4}",
-             "klt{step=0.5,coder=zlib}", "dct{step=0.5,coder=lzma}", "float32{coder=zlib}")  # fmt: skip
+ENCODINGS = (
+    "float16", "int8", "int8{axis=channel}", "int4", "step{step=0.5}", "klt-dct{step=0.4}",
+    "klt-dct{step=0.05}", "klt{step=0.5,coder=zlib}", "dct{step=0.5,coder=lzma}", "float32{coder=zlib}",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 from edgecut.frontends.data import Sample
 from edgecut.ir import annotations, coded, extract, manifest
 from edgecut.ir.annotations import CutFigures, Encodings, Plan
+from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
 from edgecut.passes import recipes
 from edgecut.passes.base import Context
@@ -19,6 +20,9 @@ from edgecut.runtime import compare, serving, wire
 from edgecut.runtime.boundary import Codec
 from edgecut.runtime.client import Client, CloudError
 from edgecut.runtime.device import Device
+from edgecut.runtime.estimate import Estimates
+from edgecut.runtime.policy import Fixed
+from edgecut.runtime.session import Session
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,45 @@ def test_check_reports_agreement_and_bytes(build: Build, images: list[Sample]) -
     assert found[0].sent_bytes < found[1].sent_bytes
 
 
-def test_a_stream_that_is_cut_off_is_still_answered(build: Build, images: list[Sample]) -> None:
+def test_what_does_not_fit_is_left_out(build: Build, images: list[Sample]) -> None:
     """The first chunk alone is always sent; what is left out is taken for the mean."""
-    name = "klt-dct{step=0.4}"
+    name = "klt-dct{step=0.05}"
+    seen: list[float] = []
+
+    def none(left_s: float) -> int:
+        seen.append(left_s)
+        return 0
+
     with contextlib.closing(Device(build.folder, server=build.url)) as device:
+        whole = [device.run(image, name) for image in images]
+        part = [device.run(image, name, timeout_s=20.0, max_bytes=none) for image in images]
+    assert all(0 < left_s < 20 for left_s in seen)
+    assert len(seen) == len(images)
+    for first, second in zip(whole, part, strict=True):
+        assert second.sent_bytes - 300 < 0.7 * (first.sent_bytes - 300)
+        assert not np.array_equal(first.outputs["logits"], second.outputs["logits"])
+    same = [
+        np.argmax(a.outputs["logits"]) == np.argmax(b.outputs["logits"])
+        for a, b in zip(whole, part, strict=True)
+    ]
+    assert sum(same) >= len(images) - 1
+
+
+def test_a_session_sends_what_the_deadline_allows(build: Build, images: list[Sample]) -> None:
+    """On a slow uplink (as the session believes it to be) with little time: a part, not a failure."""
+    described = manifest.read(build.folder)
+    name = "klt-dct{step=0.05}"
+    record = described.cut(name)
+    slow = replace(described, network=replace(described.network, up_mbps=0.016, rtt_s=0.0))
+    estimates = Estimates(slow)
+    assert estimates.affordable_bytes(record, 1.0) == pytest.approx(0.8 * 2000 * (1 - 40 / 2000), rel=0.1)
+    assert estimates.affordable_bytes(record, 0.0) == 0
+    with contextlib.closing(Device(build.folder, server=build.url)) as device:
+        device.manifest = replace(slow, cuts=(record,))
+        session = Session(device, policy=Fixed(), deadline_s=0.5)
+        answer = session.infer(images[0])
         whole = device.run(images[0], name)
-        part = device.run(images[0], name, max_bytes=0)
-    assert part.outputs["logits"].shape == whole.outputs["logits"].shape
-    assert part.sent_bytes <= whole.sent_bytes
+    assert answer.sent_bytes < whole.sent_bytes
 
 
 @pytest.mark.parametrize(
@@ -141,5 +176,5 @@ def test_manifest_with_damaged_tables_is_one_clear_error(build: Build) -> None:
     (sent,) = manifest.read(build.folder).cut("klt-dct{step=0.4}").sends
     assert sent.coding is not None
     broken = replace(sent, coding=replace(sent.coding, tables=sent.coding.tables[:-40]))
-    with pytest.raises(manifest.ModelError, match="coding is damaged"):
+    with pytest.raises(ModelError, match="coding is damaged"):
         Codec(broken)
