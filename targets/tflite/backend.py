@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from edgecut.ir import coded
-from edgecut.ir.annotations import Cut, Wire
+from edgecut.ir.annotations import Cut, Quantization, Wire, get
 from edgecut.ir.errors import ConstraintError, ModelError
 from edgecut.ir.program import Program
 from edgecut.targets.tflite import (
@@ -23,6 +23,8 @@ from edgecut.targets.tflite import (
     patterns,
     quantize,
     reshapes,
+    stored,
+    taps,
 )
 from edgecut.targets.tflite.groups import FusionGroup
 from edgecut.targets.tflite.lir import Graph, Tensor
@@ -64,7 +66,14 @@ def lower(program: Program) -> Lowered:
     graph = layout.run(imported.graph)
     fuse.run(graph)
     quantize.run(graph)
+    taps.run(graph)
+    stored.run(graph, dynamic=_is_dynamic(program))
     return Lowered(graph, imported.reasons)
+
+
+def _is_dynamic(program: Program) -> bool:
+    found = get(program.model, Quantization)
+    return found is not None and found.scheme == "int8-dynamic"
 
 
 def fusion_groups(program: Program) -> list[FusionGroup]:

@@ -16,7 +16,7 @@ import onnx_ir as oir
 from edgecut.ir import extract
 from edgecut.ir.program import Program, static_shape
 from edgecut.targets.tflite import lir
-from edgecut.targets.tflite.lir import Array, Graph, Tensor
+from edgecut.targets.tflite.lir import Array, Graph, Quant, Tensor
 from edgecut.targets.tflite.ops.base import Call, Unsupported, dtype_reason
 
 
@@ -68,7 +68,7 @@ class _Importer:
             return f"no lowering for {kind}"
         try:
             call = Call(node, [self.tensor(v) for v in node.inputs], self.opsets.get(node.domain, 1))
-            folded = _fold(call, self.opsets) if self.foldable(node) else None
+            folded = (_halves(call) or _fold(call, self.opsets)) if self.foldable(node) else None
             if folded is None and lowering is None:
                 return f"no lowering for {kind}"
             made = folded if folded is not None or lowering is None else lowering(call)
@@ -140,6 +140,18 @@ def _initializer(value: oir.Value) -> Tensor | None:
 
 def _is_random(node: oir.Node) -> bool:
     return node.op_type.startswith("Random") or node.op_type in ("Bernoulli", "Multinomial", "Dropout")
+
+
+def _halves(call: Call) -> list[Tensor | None] | None:
+    """Weights that are stored as float16 and read as float32 stay as they are stored."""
+    if call.kind != "Cast" or call.attribute("to") != oir.DataType.FLOAT or call.input(0).dtype != np.float16:
+        return None
+    users = call.node.outputs[0].uses()
+    if not all(u.node.op_type in ("Conv", "Gemm", "MatMul") and u.idx == 1 for u in users):
+        return None
+    quant = Quant(np.ones(1, np.float32), np.zeros(1, np.int64))
+    data = call.input(0).data
+    return None if data is None else [lir.constant(data, quant)]
 
 
 def _fold(call: Call, opsets: dict[str, int]) -> list[Tensor | None] | None:

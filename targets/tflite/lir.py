@@ -21,7 +21,10 @@ Perm = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Quant:
-    """Affine quantization: ``real = scale * (stored - zero)``, per tensor or along one axis."""
+    """Affine quantization: ``real = scale * (stored - zero)``, per tensor or along one axis.
+
+    A constant of float16 has one too, of scale 1: it is stored so, and read as float32.
+    """
 
     scale: Array
     """float32, one element, or one per index of ``axis``."""
@@ -259,6 +262,8 @@ def real(tensor: Tensor) -> Array:
     assert tensor.data is not None
     if tensor.quant is None:
         return tensor.data
+    if tensor.dtype == np.float16:
+        return tensor.data.astype(np.float32)
     scale, zero = tensor.quant.scale, tensor.quant.zero
     if not tensor.quant.per_tensor:
         along = [1] * tensor.rank

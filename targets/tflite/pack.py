@@ -35,7 +35,7 @@ _OPTIONS = {
 }  # fmt: skip
 _TYPES = {
     "float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9,
-    "float64": 10, "uint32": 15, "uint16": 16,
+    "float64": 10, "uint32": 15, "uint16": 16, "int4": 17,
 }  # fmt: skip
 # Lowest operator version that has what we use; runtimes refuse lower ones for quantized tensors.
 _VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "BROADCAST_TO": 2}
@@ -148,7 +148,7 @@ class _Packer:
         made.name = name
         made.shape = list(tensor.shape)
         made.type = _TYPES[tensor.dtype.name]
-        made.buffer = self.buffer(tensor.data) if tensor.data is not None and tensor.data.size else 0
+        made.buffer = self.buffer(_bytes(tensor.data)) if tensor.data is not None and tensor.data.size else 0
         made.hasRank = True
         if tensor.quant is not None:
             made.quantization = self.schema.QuantizationParametersT()
@@ -194,6 +194,15 @@ class _Packer:
         made = self.schema.TensorMapT()
         made.name, made.tensorIndex = name, index
         return made
+
+
+def _bytes(data: Array) -> Array:
+    """What is written of a constant: two numbers of 4 bits per byte, the first in the lower half."""
+    if data.dtype.name != "int4":
+        return data
+    nibbles = data.astype(np.int8).ravel().view(np.uint8) & 15
+    nibbles = np.pad(nibbles, (0, nibbles.size % 2))
+    return nibbles[::2] | (nibbles[1::2] << 4)
 
 
 def _options_name(kind: str) -> str:

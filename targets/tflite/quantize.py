@@ -11,7 +11,7 @@ from collections import Counter
 
 import numpy as np
 
-from edgecut.targets.tflite import fuse, lir, pixels, relabel
+from edgecut.targets.tflite import fuse, lir, pixels, relabel, stored
 from edgecut.targets.tflite.fuse import ACTIVATIONS, WEIGHTED, single
 from edgecut.targets.tflite.lir import Array, Graph, Op, Quant, Tensor
 from edgecut.targets.tflite.ops.window import VALID
@@ -65,7 +65,9 @@ def _read_numbers(op: Op, numbers: dict[Tensor, Tensor]) -> None:
     """Constants that a float operator reads must be floats."""
     if op.output.dtype.kind in "iu" and op.output.quant is not None:
         return
-    op.inputs = [None if t is None else _number(t, numbers) for t in op.inputs]
+    op.inputs = [
+        t if t is None or stored.is_weight(op, i) else _number(t, numbers) for i, t in enumerate(op.inputs)
+    ]
 
 
 class _Converter:

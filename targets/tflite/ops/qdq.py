@@ -28,9 +28,9 @@ def quantize(call: Call) -> Tensor:
 def dequantize(call: Call) -> Tensor:
     """Integers -> float32; a constant stays as it is stored, with its scales."""
     x, quant = call.input(0), _quant(call)
-    call.need(x.dtype.name in STORED, f"from {x.dtype}")
+    call.need(x.dtype.name in STORED or (x.is_constant and x.dtype.name == "int4"), f"from {x.dtype}")
     if x.is_constant and x.data is not None:
-        return lir.constant(x.data, quant)
+        return lir.constant(x.data.astype(np.int8) if x.dtype.name == "int4" else x.data, quant)
     call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
     call.need(x.dtype != np.int32, "32 bits, of a tensor that is computed")
     call.need(x.dtype != np.int16 or int(quant.zero[0]) == 0, "16 bits with a zero point")
