@@ -35,7 +35,7 @@ class Link:
     """
 
     def __init__(self, times: list[float], mbps: list[float]) -> None:
-        self._at = [t - times[0] for t in times]
+        self._at = self.times = [t - times[0] for t in times]
         last = self._at[-1] - self._at[-2] if len(times) > 1 else 1.0
         self.duration_s = self._at[-1] + last
         self._rate = [m * 125_000 for m in mbps]

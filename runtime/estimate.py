@@ -58,6 +58,12 @@ class Level:
         self.value = statistics.median(self._values)
         return changed
 
+    def restart(self, value: float) -> None:
+        """Forget what was seen before, and begin with this value."""
+        self._values.clear()
+        self._values.append(value)
+        self.value = value
+
     def _is_change(self, *values: float) -> bool:
         *before, last, newest = values
         level = statistics.median(before)
@@ -163,10 +169,14 @@ class Estimates:
     def observe_timeout(self, cut: CutRecord, seconds: float) -> bool:
         """Take in that a request was not answered in this time; True if the network seems to have changed.
 
-        The bandwidth was at most what would have sufficed.
+        The bandwidth was less than what would have sufficed, which is believed at once: if it was a mere
+        hiccup, the next probe says so and has cost little, while another attempt would cost much.
         """
-        at_most = (cut.up_bytes + cut.down_bytes / self._down_per_up) / max(seconds, 1e-6)
-        return self._see(at_most) if at_most < self.up_bytes_per_s else False
+        sufficient = (cut.up_bytes + cut.down_bytes / self._down_per_up) / max(seconds, 1e-6)
+        if sufficient >= self.up_bytes_per_s:
+            return False
+        self._up.restart(sufficient / 2)
+        return self._see(sufficient / 2)
 
     def observe_probe(self, size: int, seconds: float, answered: bool) -> None:
         """Take in how long some bytes took on their own way there, and whether they arrived at all."""
@@ -180,9 +190,10 @@ class Estimates:
         self._rtt_s = seconds
 
     def _observe_network(self, phases: Phases, equivalent_bytes: float) -> bool:
+        seconds = phases.network_s + phases.receive_s
+        self._rtt_s = min(self._rtt_s, seconds)
         if equivalent_bytes < INFORMATIVE_BYTES:
             return False
-        seconds = phases.network_s + phases.receive_s
         # What is below the round trip is noise of the same size as the round trip's own.
         moving_s = max(seconds - self.rtt_s, 0.1 * seconds, 1e-6)
         return self._see(equivalent_bytes / moving_s)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from edgecut.ir.manifest import CutRecord
-from edgecut.runtime.estimate import Estimates
+from edgecut.runtime.estimate import INFORMATIVE_BYTES, Estimates
 from edgecut.runtime.probe import PROBE_BYTES, Prober
 
 _RTT_AGE_S = 60.0
@@ -40,7 +40,7 @@ class Scout:
         self._clock = clock
         self._size = size
         self._rtt_at = float("-inf")
-        self._idle = 0
+        self._without = 0
 
     def report(self) -> None:
         """Tell the estimates what was found since the last request."""
@@ -61,13 +61,21 @@ class Scout:
         is_idle = cut.cloud_model is None
         if is_idle and not self._estimates.objective.is_time:
             return
-        size = self._size if is_idle and self._idle % _GAP == 0 else 0
-        self._idle = self._idle + 1 if is_idle else 0
+        self._without += 1
+        size = self._bytes(cut) if is_idle and self._without >= _GAP else 0
         if not size and self._clock() - self._rtt_at < _RTT_AGE_S:
             return
         if self._prober.start(size):
             self._rtt_at = self._clock()
+            self._without = 0
 
     def close(self) -> None:
         """Close the prober's connection."""
         self._prober.close()
+
+    def _bytes(self, cut: CutRecord) -> int:
+        """What should be through by the end of this request, lest it holds up the next probe."""
+        if not self._size:
+            return 0
+        while_it_runs = self._estimates.up_bytes_per_s * self._estimates.edge_s(cut) / 2
+        return int(min(self._size, max(INFORMATIVE_BYTES, while_it_runs)))
