@@ -32,12 +32,12 @@ class Breaker:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._limit = failures
-        self._first_pause_s = pause_s
+        self._first_pause_s = min(pause_s, max_pause_s)
         self._max_pause_s = max_pause_s
         self._clock = clock
         self._jitter = jitter
         self._failed = 0
-        self._pause_s = pause_s
+        self._pause_s = self._first_pause_s
         self._closed_until = 0.0
 
     @property

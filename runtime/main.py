@@ -83,6 +83,13 @@ def _watch_options(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="sent beside requests that send nothing, to see how the network is; 0: nothing",
     )
+    command.add_argument(
+        "--max-pause",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="longest time a failing server is left alone",
+    )
     command.add_argument("--queue", type=Path, metavar="DIR", help="keep here what cannot be answered yet")
     command.add_argument("--answers", type=Path, metavar="FILE", help="append answers here, each once")
     command.add_argument("--status", type=Path, metavar="FILE", help="keep counts and estimates here")
@@ -119,6 +126,7 @@ def _run(options: argparse.Namespace) -> str:
 
 def _watch(options: argparse.Namespace) -> str:
     from edgecut.runtime import policy
+    from edgecut.runtime.breaker import Breaker
     from edgecut.runtime.cache import AnswerCache
     from edgecut.runtime.outbox import Outbox
     from edgecut.runtime.session import Session
@@ -129,6 +137,7 @@ def _watch(options: argparse.Namespace) -> str:
     session = Session(
         device,
         policy=policy.load(options.policy),
+        breaker=Breaker(max_pause_s=options.max_pause),
         probe_bytes=options.probe_bytes,
         cache=AnswerCache(max_bytes=size, max_age_s=age_s, near=options.near) if size else None,
         outbox=Outbox(options.queue) if options.queue else None,

@@ -28,6 +28,7 @@ from edgecut.ir.errors import EdgecutError, ModelError, TargetError
 from edgecut.ir.manifest import Manifest
 from edgecut.runtime import describe, inputs
 from edgecut.runtime.client import CloudError
+from edgecut.runtime.outbox import OutboxFullError
 from edgecut.runtime.session import Session
 
 _POLL_S = 0.2
@@ -88,7 +89,7 @@ class Watcher:
         try:
             answer = self.session.submit(request.read(), request.id, request.size)
             line = None if answer is None else _line(request.id, describe.as_json(answer))
-        except CloudError as error:
+        except (CloudError, OutboxFullError) as error:
             if request.durable:
                 return  # it stays where it is, and comes again
             line = json.dumps({"id": request.id, "error": str(error)})

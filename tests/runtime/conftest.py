@@ -88,6 +88,18 @@ def trace_world(root: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def survive(root: Path) -> ModuleType:
+    """The run in which everything fails."""
+    return _module(root / "benchmarks" / "survive.py")
+
+
+@pytest.fixture(scope="session")
+def digits_builds(root: Path) -> ModuleType:
+    """Makes builds that differ in their weights alone."""
+    return _module(root / "benchmarks" / "digits_builds.py")
+
+
+@pytest.fixture(scope="session")
 def netlab(root: Path) -> ModuleType:
     """Network namespaces with limited rates, where the machine allows that."""
     found = _module(root / "benchmarks" / "netlab.py")
@@ -102,7 +114,9 @@ def _module(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)
+        spec.loader.exec_module(module)
     return module
 
 

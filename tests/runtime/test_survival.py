@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -200,3 +201,33 @@ def test_selftest_says_which_cut_does_not_work(cloud_build: Path, cloud_url: str
     bad = subprocess.run([*command, "http://127.0.0.1:9"], capture_output=True, text=True, timeout=60)
     assert bad.returncode == 1
     assert "cloud-only: http://127.0.0.1:9: refuses connections" in bad.stderr
+
+
+def test_everything_fails_and_every_request_is_answered_once(
+    survive: ModuleType,
+    digits_builds: ModuleType,
+    cloud_build: Path,
+    digits: Any,
+    truth: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    """Every kind of fault once; ``python benchmarks/survive.py`` is the same with 10,000 requests."""
+    other = digits_builds.altered(cloud_build, tmp_path / "other")
+    images = digits.images[: len(truth)]
+    found = survive.survive(
+        cloud_build,
+        other,
+        images,
+        truth,
+        requests=500,
+        seed=1,
+        lab=None,
+        pause_s=0.05,
+        fault_s=0.4,
+        limit_s=200,
+    )
+    kinds = {survive.kind(name) for name in survive.FAULTS} - {"blackhole"}
+    assert set(found["faults"]) == kinds
+    assert min(found["attacks"].values()) > 5
+    counts = {key: found[key] for key in ("answers", "lost", "doubled", "wrong", "rejected")}
+    assert counts == {"answers": 500, "lost": 0, "doubled": 0, "wrong": 0, "rejected": 0}
