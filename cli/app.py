@@ -23,13 +23,14 @@ from edgecut.cli.commands.quantize import quantize
 from edgecut.cli.commands.run import run
 from edgecut.cli.commands.serve import serve
 from edgecut.cli.commands.show import show
+from edgecut.cli.commands.sign import sign
 from edgecut.cli.commands.targets import targets
 from edgecut.cli.help import Sectioned
 
 # In the order in which a user meets them.
 COMMANDS = (
-    build, check, serve, run, profile, prune, quantize, partition, emit, convert, opt, show, diff, passes,
-    targets,
+    build, check, serve, run, sign, profile, prune, quantize, partition, emit, convert, opt, show, diff,
+    passes, targets,
 )  # fmt: skip
 
 app = typer.Typer(

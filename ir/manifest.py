@@ -254,18 +254,37 @@ def read(path: Path, *, verify: bool = True) -> Manifest:
         ModelError: It is absent, does not parse, is of another version, or a file differs.
     """
     path = path / FILE_NAME if path.is_dir() else path
+    manifest = parse(read_bytes(path), path)
+    if verify:
+        verify_files(manifest, path.parent)
+    return manifest
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a manifest.
+
+    Raises:
+        ModelError: It is absent.
+    """
     if not path.is_file():
         raise ModelError("no such file", where=str(path), hint="edgecut build makes it")
+    return path.read_bytes()
+
+
+def parse(text: bytes, path: Path) -> Manifest:
+    """Parse the bytes of a manifest.
+
+    Raises:
+        ModelError: It does not parse, or is of another version.
+    """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(text.decode("utf-8"))
         found = data.get("schema_version") if isinstance(data, dict) else None
         if found != SCHEMA_VERSION:
             raise ValueError(f"schema_version is {found}, this edgecut reads {SCHEMA_VERSION}")
         manifest: Manifest = typed.decode(Manifest, data)
     except (ValueError, UnicodeDecodeError) as error:
         raise ModelError(f"is no valid manifest: {error}", where=str(path)) from error
-    if verify:
-        verify_files(manifest, path.parent)
     return manifest
 
 

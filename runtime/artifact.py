@@ -41,3 +41,12 @@ def cloud_hash(manifest: Manifest, model: str) -> str:
     listed = {record.path: record.sha256 for record in manifest.files}
     lines = (f"{path} {listed[path]}\n" for path in cloud_files(manifest, model))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def permitted(manifest: Manifest) -> dict[str, frozenset[str]]:
+    """What may leave the device: names of the tensors that the manifest lists, by cloud model."""
+    found: dict[str, frozenset[str]] = {}
+    for cut in manifest.cuts:
+        if cut.cloud_model is not None:
+            found[cut.cloud_model] = frozenset(sent.name for sent in cut.sends)
+    return found

@@ -9,12 +9,12 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 from urllib.parse import quote, urlsplit
 
-from edgecut.ir.errors import TargetError, UsageError
+from edgecut.ir.errors import ModelError, TargetError, UsageError
 from edgecut.runtime import deadline, wire
 from edgecut.runtime.codec import WireError
 
@@ -70,12 +70,21 @@ class Client:
         url: ``http://host:port``, with a path in front of ``/v2`` where the server has one.
         token: Sent as a bearer token.
         ca: Certificates that the server's is checked against, instead of the system's.
+        permitted: Names of the tensors that may be sent, by model; None permits all.
 
     Raises:
         UsageError: The URL is no such URL, or the certificates cannot be read.
     """
 
-    def __init__(self, url: str, *, token: Optional[str] = None, ca: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: Optional[str] = None,
+        ca: Optional[str] = None,
+        permitted: Optional[Mapping[str, Collection[str]]] = None,
+    ) -> None:
+        self._permitted = permitted
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._base, self._connection = _connection(self.url, ca)
@@ -90,7 +99,9 @@ class Client:
 
         Raises:
             CloudError: The server cannot be reached, is too slow, refuses, or answers with garbage.
+            ModelError: A tensor may not be sent; nothing was.
         """
+        self._check(model, request)
         end = time.monotonic() + timeout_s
         start = time.perf_counter()
         encoded = wire.encode_request(request)
@@ -109,6 +120,17 @@ class Client:
             raise self._error(f"answered with garbage: {error}", "garbage") from error
         times = (encoded_at - start, answered_at - encoded_at, time.perf_counter() - answered_at)
         return Exchange(response, len(encoded.body), len(body), *times)
+
+    def _check(self, model: str, request: wire.Request) -> None:
+        """Let nothing out that is not listed, however it came here."""
+        if self._permitted is None:
+            return
+        listed = self._permitted.get(model, ())
+        for name in request.tensors:
+            if name not in listed:
+                raise ModelError(
+                    "is not among what the manifest sends to this model", where=f"{name} -> {model}"
+                )
 
     def ready(self, timeout_s: float = 5.0) -> bool:
         """Whether the server answers that it is ready."""

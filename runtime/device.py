@@ -13,7 +13,7 @@ import numpy as np
 from edgecut.ir import manifest
 from edgecut.ir.errors import ModelError
 from edgecut.ir.manifest import CutRecord, Manifest, Sent, Tensor
-from edgecut.runtime import artifact, wire
+from edgecut.runtime import artifact, signature, wire
 from edgecut.runtime.boundary import Codec
 from edgecut.runtime.client import Client, CloudError, Exchange
 from edgecut.runtime.litert import EdgeModel
@@ -67,9 +67,10 @@ class Device:
         ca: File of certificates that an ``https`` server's is checked against.
         coded: Send tensors as coded streams, where the build has coders for them. A server that is not
             ours takes their integers un-coded.
+        require_signature: File of public keys, by one of which the manifest must be signed.
 
     Raises:
-        ModelError: The manifest is invalid, or the edge model is not the one it names.
+        ModelError: The manifest is invalid or not signed, or the edge model is not the one it names.
     """
 
     path: Path
@@ -79,15 +80,18 @@ class Device:
     token: Optional[str] = None
     ca: Optional[str] = None
     coded: bool = True
+    require_signature: Optional[Path] = None
     manifest: Manifest = field(init=False)
 
     def __post_init__(self) -> None:
         self.path = self.path / manifest.FILE_NAME if self.path.is_dir() else self.path
-        self.manifest = manifest.read(self.path, verify=False)
+        self.manifest = signature.read_manifest(self.path, self.require_signature)
         self._edge: Optional[EdgeModel] = None
         coded = {s for c in self.manifest.cuts for s in c.sends if s.coding is not None}
         self._codecs = {sent: Codec(sent) for sent in coded}
-        self._client = Client(self.server, token=self.token, ca=self.ca)
+        self._client = Client(
+            self.server, token=self.token, ca=self.ca, permitted=artifact.permitted(self.manifest)
+        )
         if self.manifest.edge_model is not None:
             artifact.verify(self.manifest, self.path.parent, [self.manifest.edge_model])
 

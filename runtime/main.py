@@ -52,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
         _server_options(command)
     for command in (run, watch, selftest, profile):
         command.add_argument("manifest", type=Path, help="manifest.json, or the folder it stands in")
+        command.add_argument(
+            "--require-signature",
+            type=Path,
+            metavar="FILE",
+            help="public keys; one must have signed the manifest",
+        )
         command.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads")
     status = commands.add_parser("status", help="print what watch --status keeps")
     status.set_defaults(command=_status)
@@ -111,6 +117,7 @@ def _device(options: argparse.Namespace) -> Any:
         timeout_s=options.timeout,
         token=tokens.read(options.token_file)[0] if options.token_file else None,
         ca=options.tls_ca,
+        require_signature=options.require_signature,
     )
 
 
@@ -166,7 +173,9 @@ def _print(line: str) -> None:
 def _profile(options: argparse.Namespace) -> str:
     from edgecut.runtime import timing
 
-    found = timing.profile(options.manifest, runs=options.runs, threads=options.threads)
+    found = timing.profile(
+        options.manifest, runs=options.runs, threads=options.threads, keys=options.require_signature
+    )
     return typed.dumps({"cuts": found}, indent=2)
 
 

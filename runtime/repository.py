@@ -6,14 +6,14 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
 from edgecut.ir import manifest, sessions
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.manifest import Manifest, Tensor
-from edgecut.runtime import artifact, batching
+from edgecut.runtime import artifact, batching, signature
 from edgecut.runtime.boundary import Codec, is_stream
 from edgecut.runtime.codec import WireError
 from edgecut.runtime.stream import StreamError
@@ -124,16 +124,19 @@ class Repository:
         builds: Build folders, or their manifests.
         threads: CPU threads of each model.
         max_batch: Requests that a model may be run on at once.
+        keys: File of public keys, by one of which each manifest must be signed.
 
     Raises:
-        ModelError: A manifest is invalid.
+        ModelError: A manifest is invalid or not signed.
         UsageError: No build has a cloud half, or two have a model of the same name.
     """
 
-    def __init__(self, builds: Iterable[Path], *, threads: int = 1, max_batch: int = 1) -> None:
+    def __init__(
+        self, builds: Iterable[Path], *, threads: int = 1, max_batch: int = 1, keys: Optional[Path] = None
+    ) -> None:
         self.models: dict[str, ServedModel] = {}
         for build in builds:
-            for model in _models(build, threads, max_batch):
+            for model in _models(build, threads, max_batch, keys):
                 if model.name in self.models:
                     raise UsageError(f"another build has a model {model.name!r} too", where=str(build))
                 self.models[model.name] = model
@@ -141,9 +144,9 @@ class Repository:
             raise UsageError("no build has a cloud half: there is nothing to serve")
 
 
-def _models(build: Path, threads: int, max_batch: int) -> list[ServedModel]:
+def _models(build: Path, threads: int, max_batch: int, keys: Optional[Path]) -> list[ServedModel]:
     path = build / manifest.FILE_NAME if build.is_dir() else build
-    found = manifest.read(path, verify=False)
+    found = signature.read_manifest(path, keys)
     models = []
     for cut in found.cuts:
         if cut.cloud_model is None:

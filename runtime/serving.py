@@ -42,6 +42,8 @@ class Settings:
     """TLS certificate chain, PEM; None speaks plain HTTP."""
     key: Optional[Path] = None
     """Its private key, PEM."""
+    require_signature: Optional[Path] = None
+    """Public keys, one of which must have signed each build's manifest; None takes unsigned ones."""
 
 
 def serve(
@@ -107,7 +109,9 @@ def _uvicorn(builds: Sequence[Path], settings: Settings) -> Any:
     from edgecut.runtime.http11 import HeadDeadlineProtocol
     from edgecut.runtime.server import application
 
-    repository = Repository(builds, threads=settings.threads, max_batch=settings.max_batch)
+    repository = Repository(
+        builds, threads=settings.threads, max_batch=settings.max_batch, keys=settings.require_signature
+    )
     allowed = tokens.read(settings.token_file) if settings.token_file else []
     engine = Engine(workers=settings.workers, max_waiting=settings.max_waiting)
     config = uvicorn.Config(

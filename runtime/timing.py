@@ -6,12 +6,13 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
 from edgecut.ir import manifest
 from edgecut.ir.manifest import CutRecord, Manifest
-from edgecut.runtime import artifact
+from edgecut.runtime import artifact, signature
 from edgecut.runtime.litert import EdgeModel
 
 
@@ -25,19 +26,20 @@ class EdgeTime:
     median_s: float
 
 
-def profile(path: Path, *, runs: int = 30, threads: int = 1) -> list[EdgeTime]:
+def profile(path: Path, *, runs: int = 30, threads: int = 1, keys: Optional[Path] = None) -> list[EdgeTime]:
     """Time every cut that the edge has work in, on random inputs of the right shapes.
 
     Args:
         path: The manifest, or the folder it stands in.
         runs: Timed runs of each cut, after a tenth as many to warm up.
         threads: CPU threads of the edge kernels.
+        keys: File of public keys, by one of which the manifest must be signed.
 
     Raises:
-        ModelError: The manifest is invalid, or the edge model is not the one it names.
+        ModelError: The manifest is invalid or not signed, or the edge model is not the one it names.
     """
     path = path / manifest.FILE_NAME if path.is_dir() else path
-    described = manifest.read(path, verify=False)
+    described = signature.read_manifest(path, keys)
     if described.edge_model is None:
         return []
     artifact.verify(described, path.parent, [described.edge_model])

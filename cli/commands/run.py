@@ -33,6 +33,9 @@ def run(
     tls_ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificates to check an https server's against.")
     ] = None,
+    require_signature: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Public keys; one must have signed the manifest.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print outputs and times as JSON.")] = False,
 ) -> None:
     """Run the edge half here, the rest on a server."""
@@ -41,7 +44,15 @@ def run(
 
     token = tokens.read(token_file)[0] if token_file else None
     ca = str(tls_ca) if tls_ca else None
-    device = Device(manifest, server=server, threads=threads, timeout_s=timeout, token=token, ca=ca)
+    device = Device(
+        manifest,
+        server=server,
+        threads=threads,
+        timeout_s=timeout,
+        token=token,
+        ca=ca,
+        require_signature=require_signature,
+    )
     answer = device.run(inputs.read(device.manifest, input_), cut)
     if output is not None:
         inputs.write(answer.outputs, output)

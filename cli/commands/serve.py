@@ -24,6 +24,9 @@ def serve(
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key, PEM.")] = None,
+    require_signature: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Public keys; one must have signed each manifest.")
+    ] = None,
 ) -> None:
     """Answer requests for the cloud half of builds until interrupted."""
     from edgecut.runtime import serving
@@ -40,5 +43,6 @@ def serve(
         token_file=token_file,
         certificate=tls_cert,
         key=tls_key,
+        require_signature=require_signature,
     )
     serving.serve(builds, host=host, port=port, settings=settings, announce=announce)
