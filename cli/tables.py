@@ -65,7 +65,7 @@ def lowering(program: Program, *, as_json: bool) -> None:
     from rich.table import Table
 
     from edgecut.ir import typed
-    from edgecut.passes.emit.explain import explain
+    from edgecut.passes.emit.explain import explain, tensorrt_problems, tensorrt_version
 
     groups = explain(program)
     if as_json:
@@ -78,6 +78,11 @@ def lowering(program: Program, *, as_json: bool) -> None:
     refused = sum(group.cloud_only is not None for group in groups)
     console().print(table)
     console().print(f"{len(groups) - refused} of {len(groups)} groups can run on the edge")
+    problems = tensorrt_problems(program)
+    verdict = f"would refuse {len(problems)} nodes:" if problems else "would take every node"
+    console().print(f"TensorRT {tensorrt_version()}, by its published table, {verdict}")
+    for problem in problems:
+        console().print(f"  {escape(problem)}")
 
 
 def metrics(program: Program, name: str, *, as_json: bool) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from edgecut.ir import typed
 from edgecut.ir.errors import ModelError
-from edgecut.ir.manifest import Prices
+from edgecut.ir.manifest import Prices, TensorRtRecord
 
 SCHEMA = "1"
 SCHEMA_KEY = "edgecut.schema"
@@ -484,9 +484,20 @@ class Artifacts(Annotation):
     files: tuple[Artifact, ...] = ()
 
 
+@dataclass(frozen=True)
+class CloudChecks(Annotation):
+    """What was found of the cloud models that were emitted."""
+
+    KEY: ClassVar[str] = "edgecut.cloud_checks"
+    LEVEL: ClassVar[Level] = "model"
+
+    tensorrt: tuple[TensorRtRecord, ...] = ()
+
+
 ALL: tuple[type[Annotation], ...] = (
     Source, History, Reference, ImageInput, Cost, Group, CloudOnly, Placement,
     Origin, Wire, Encodings, Coding, Privacy, Quantization, Sensitivity, Profile, Plan, Router, Artifacts,
+    CloudChecks,
 )  # fmt: skip
 _BY_KEY = {cls.KEY: cls for cls in ALL}
 

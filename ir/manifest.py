@@ -199,6 +199,17 @@ class StepRecord:
 
 
 @dataclass(frozen=True)
+class TensorRtRecord:
+    """Whether TensorRT would take a cloud model, by the published table of its ONNX parser."""
+
+    model: str
+    version: str
+    """Of TensorRT."""
+    problems: tuple[str, ...] = ()
+    """What keeps it from that: node, operator, reason; empty where nothing does."""
+
+
+@dataclass(frozen=True)
 class FileRecord:
     """A file of the build."""
 
@@ -233,6 +244,7 @@ class Manifest:
     """What the objective adds up, for a runtime to do the same with what it measures; null: seconds."""
     router: Optional[RouterRecord] = None
     """By which requests are to be run, where there is one; else on one of the cuts."""
+    tensorrt: tuple[TensorRtRecord, ...] = ()
 
     def cut(self, name: str) -> CutRecord:
         """The cut of this name.

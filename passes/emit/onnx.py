@@ -8,11 +8,13 @@ from typing import ClassVar
 
 from edgecut.ir import annotations as notes
 from edgecut.ir import files, sessions
-from edgecut.ir.annotations import Artifact, Artifacts, Plan, Wire
+from edgecut.ir.annotations import Artifact, Artifacts, CloudChecks, Plan, Wire
 from edgecut.ir.errors import ModelError
+from edgecut.ir.manifest import TensorRtRecord
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass
 from edgecut.targets import onnx as target
+from edgecut.targets.onnx import tensorrt
 
 FOLDER = "cloud"
 
@@ -49,6 +51,8 @@ class EmitOnnx(Pass):
         before = notes.get(program.model, Artifacts) or Artifacts()
         kept = [a for a in before.files if a.path not in {new.path for new in found}]
         notes.put(program.model, replace(before, files=(*kept, *found)))
+        checks = [TensorRtRecord(m.name, tensorrt.table().version, m.tensorrt) for m in emitted.models]
+        notes.put(program.model, CloudChecks(tuple(checks)))
         context.metrics["models"] = float(len(emitted.models))
         context.metrics["weight_bytes"] = float(emitted.weights.size)
         return program

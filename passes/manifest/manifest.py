@@ -9,6 +9,7 @@ from edgecut.ir import annotations, coded, files, manifest, store
 from edgecut.ir.annotations import (
     Artifact,
     Artifacts,
+    CloudChecks,
     Coder,
     CutFigures,
     Plan,
@@ -72,6 +73,7 @@ def describe(program: Program) -> Manifest:
     plan = annotations.require(model, Plan, "run the partition pass")
     written = annotations.require(model, Artifacts, "run emit-tflite and emit-onnx")
     quantization = annotations.get(model, Quantization)
+    checks = annotations.get(model, CloudChecks)
     paths = [a.path for a in written.files]
     edge_model = next((p for p in paths if p.endswith(".tflite")), None)
     return Manifest(
@@ -95,6 +97,7 @@ def describe(program: Program) -> Manifest:
         quantization=quantization.scheme if quantization else "none",
         prices=plan.prices,
         router=record.router(rule) if (rule := annotations.get(model, Router)) else None,
+        tensorrt=checks.tensorrt if checks else (),
     )
 
 

@@ -25,13 +25,14 @@ from edgecut.ir.coded import Coded
 from edgecut.ir.errors import ModelError
 from edgecut.ir.extract import split
 from edgecut.ir.program import Program
-from edgecut.targets.onnx import triton
+from edgecut.targets.onnx import tensorrt, triton
 from edgecut.targets.onnx.boundary import take_wire_inputs
 from edgecut.targets.onnx.naming import cloud_model_name, model_name
 from edgecut.targets.onnx.weights import WeightFile
 
 WEIGHTS = "weights.bin"
 VERSION = "1"
+ENGINES = "tensorrt.sh"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class CloudModel:
     """Text of ``config.pbtxt``."""
     external: bool
     """Whether it refers to the weight file."""
+    tensorrt: tuple[str, ...] = ()
+    """What keeps TensorRT from taking it, by its published table."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ class CloudFiles:
             if model.external:
                 _link(folder / WEIGHTS, folder / place / VERSION / WEIGHTS)
                 written.append(place / VERSION / WEIGHTS)
+        if self.models:
+            files.write(folder / ENGINES, tensorrt.script([m.name for m in self.models]).encode())
+            (folder / ENGINES).chmod(0o755)
+            written.append(PurePosixPath(ENGINES))
         return written
 
 
@@ -125,6 +132,7 @@ def _forms(sent: Sequence[Coded], wire: Mapping[str, Wire]) -> dict[str, Wire]:
 
 def _model(cloud: Program, name: str, cut: Cut, weights: WeightFile) -> CloudModel:
     _strip(cloud)
+    refused = tuple(tensorrt.problems(cloud.model))
     external = weights.take(cloud.graph)
     cloud.graph.name = name
     cloud.model.producer_name = "edgecut"
@@ -133,7 +141,7 @@ def _model(cloud: Program, name: str, cut: Cut, weights: WeightFile) -> CloudMod
         data = oir.to_proto(cloud.model).SerializeToString(deterministic=True)
     except ValueError as error:
         raise ModelError("is over 2 GiB even without its large weights", where=name) from error
-    return CloudModel(name, cut.name, data, config, external)
+    return CloudModel(name, cut.name, data, config, external, refused)
 
 
 def _strip(program: Program) -> None:
