@@ -122,7 +122,7 @@ SCALE = np.array(0.1, np.float32)
     ],
 )
 def test_what_tensorrt_refuses_is_told_by_node_and_reason(body: str, reason: str) -> None:
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "s": SCALE,
         "z0": np.array(0, np.int8),
         "z3": np.array(3, np.int8),
