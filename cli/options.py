@@ -43,12 +43,86 @@ Depfile = Annotated[
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Run every pass, even if nothing has changed.")]
 
 
+COMPRESSION = "Compression"
+"""A heading in the help."""
+
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        help="Ranges from the data: mse, minmax, percentile or entropy.",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        "--samples",
+        min=1,
+        help="Calibrate with so many samples only, from the start.",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep", metavar="NODE", help="This node stays in float (repeatable).", rich_help_panel=COMPRESSION
+    ),
+]
+MaxAccuracyDrop = Annotated[
+    float | None,
+    typer.Option(
+        "--max-accuracy-drop",
+        metavar="POINTS",
+        help="Budget: top-1 lost, with labels.",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+MinSqnr = Annotated[
+    float | None,
+    typer.Option(
+        "--min-sqnr", metavar="DB", help="Budget: signal to noise, worst output.", rich_help_panel=COMPRESSION
+    ),
+]
+MinAgreement = Annotated[
+    float | None,
+    typer.Option(
+        "--min-agreement",
+        metavar="SHARE",
+        help="Budget: same top-1 as in float, 0 to 1.",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+BestEffort = Annotated[
+    bool,
+    typer.Option(
+        "--best-effort",
+        help="Go on, with a warning, where a budget cannot be met.",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine",
+        help="Equalize channels and correct biases where that lowers the error (slow).",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+
+
 class Scheme(StrEnum):
     """What ``--quantize`` accepts."""
 
     auto = "auto"
     none = "none"
     int8 = "int8"
+    int8_symmetric = "int8-symmetric"
+    int16x8 = "int16x8"
+    int8_weights = "int8-weights"
+    int8_dynamic = "int8-dynamic"
+    int4_weights = "int4-weights"
+    float16 = "float16"
 
 
 ImageInput = Annotated[

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgecut.ir.program import Program
     from edgecut.passes.base import Context, Pass
+    from edgecut.passes.pipeline import Listener
     from edgecut.passes.recipes import Image
 
 
@@ -57,38 +58,44 @@ def warn(message: str) -> None:
     print(f"edgecut: warning: {message}", file=sys.stderr)
 
 
-def run(passes: list[Pass], flags: Flags, output: Path | None = None) -> Program:
+def run(
+    passes: list[Pass], flags: Flags, output: Path | None = None, listeners: Sequence[Listener] = ()
+) -> Program:
     """Run passes from nothing to a program, with the listeners that the flags ask for.
 
     Args:
         passes: The first one imports the model.
         flags: What to print and keep.
         output: Folder that emitting passes write into.
+        listeners: Told after each pass too.
     """
     from edgecut.ir.program import Program
-    from edgecut.passes import listeners, pipeline
+    from edgecut.passes import pipeline
+    from edgecut.passes.listeners import PrintAfter, SaveTemps, Timing, verify_each
 
-    told: list[Any] = []
-    timing = listeners.Timing()
+    told = list(listeners)
+    timing = Timing()
     if flags.time_passes:
         told.append(timing)
     if flags.verify_each:
-        told.append(listeners.verify_each)
+        told.append(verify_each)
     if flags.print_ir_after:
-        told.append(listeners.PrintAfter(flags.print_ir_after, sys.stderr, passes))
+        told.append(PrintAfter(flags.print_ir_after, sys.stderr, passes))
     if flags.save_temps:
-        told.append(listeners.SaveTemps(flags.save_temps))
+        told.append(SaveTemps(flags.save_temps))
     program = pipeline.run(passes, Program.empty(), context(output), told, use_cache=not flags.no_cache)
     if flags.time_passes:
         print(timing.table(), file=sys.stderr)
     return program
 
 
-def run_to_file(passes: list[Pass], flags: Flags, output: Path) -> Program:
+def run_to_file(
+    passes: list[Pass], flags: Flags, output: Path, listeners: Sequence[Listener] = ()
+) -> Program:
     """Run passes and save the program that they give."""
     from edgecut.passes import depfile
 
-    program = run(passes, flags)
+    program = run(passes, flags, listeners=listeners)
     program.save(output)
     if flags.depfile:
         depfile.write(flags.depfile, output, passes)
@@ -99,18 +106,21 @@ def run_to_folder(
     passes: list[Pass], flags: Flags, output: Path, *, as_json: bool, keep_ir: bool = False
 ) -> None:
     """Run passes that leave a build directory, which appears whole or not at all; print what it holds."""
-    from edgecut.cli import tables
+    from edgecut.cli import compression_view, tables
     from edgecut.ir import files, manifest
     from edgecut.passes import depfile
+    from edgecut.passes.effects import Effects
 
+    effects = Effects()
     with files.staged_directory(output, manifest.FILE_NAME) as stage:
-        run(passes, replace(flags, save_temps=stage / "ir") if keep_ir else flags, stage)
+        run(passes, replace(flags, save_temps=stage / "ir") if keep_ir else flags, stage, [effects])
     path = output / manifest.FILE_NAME
     if flags.depfile:
         depfile.write(flags.depfile, path, passes)
     if as_json:
         sys.stdout.write(path.read_text(encoding="utf-8"))
     else:
+        compression_view.effects(effects)
         tables.build(manifest.read(path, verify=False), output)
 
 

@@ -134,6 +134,8 @@ class Cost(Annotation):
     weight_bytes: int = 0
     shape_key: str = ""
     """Fingerprint of the group that was measured: a cost whose group has changed is stale."""
+    edge_int8: Time | None = None
+    """On the edge with int8 kernels, where both precisions were profiled."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +270,11 @@ class Privacy(Annotation):
 
 @dataclass(frozen=True)
 class Quantization(Annotation):
-    """Summary of the quantization of the whole model (the figures themselves are the QDQ nodes)."""
+    """Summary of the quantization of the whole model (the figures themselves are the QDQ nodes).
+
+    A program of the scheme ``int8-dynamic`` is that of ``int8-weights``, but its kernels are to quantize what
+    they read while they run.
+    """
 
     KEY: ClassVar[str] = "edgecut.quantization"
     LEVEL: ClassVar[Level] = "model"

@@ -4,6 +4,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,11 @@ class Difference:
     same: int = 0
     rows: int = 0
     """Rows of scores compared; 0 where no output holds any."""
+    right: tuple[int, int] = (0, 0)
+    """Of the samples with a label: how many the expected and the found outputs classify rightly."""
+    labelled: int = 0
 
-    def add(self, expected: Sample, found: Sample) -> None:
+    def add(self, expected: Sample, found: Sample, label: int | None = None) -> None:
         """Count one sample's outputs; both must hold the names of ``expected``."""
         self.samples += 1
         for name, want in expected.items():
@@ -73,6 +77,9 @@ class Difference:
         if scores is not None:
             same = expected[scores].argmax(axis=1) == found[scores].argmax(axis=1)
             self.same, self.rows = self.same + int(same.sum()), self.rows + len(same)
+        if scores is not None and label is not None:
+            before, after = (int(answer[scores].argmax() == label) for answer in (expected, found))
+            self.right, self.labelled = (self.right[0] + before, self.right[1] + after), self.labelled + 1
 
     @property
     def sqnr_db(self) -> float:
@@ -84,10 +91,31 @@ class Difference:
         """Share of samples whose highest score is of the same class, or None."""
         return self.same / self.rows if self.rows else None
 
+    @property
+    def accuracy(self) -> tuple[float, float] | None:
+        """Share of labelled samples classified rightly by the expected and by the found outputs."""
+        return (self.right[0] / self.labelled, self.right[1] / self.labelled) if self.labelled else None
+
+    @property
+    def accuracy_drop(self) -> float | None:
+        """Percentage points of top-1 lost; negative where the found outputs are better."""
+        return None if self.accuracy is None else 100 * (self.accuracy[0] - self.accuracy[1])
+
     def metrics(self) -> dict[str, float | str]:
         """The figures as a pass reports them."""
         figures: dict[str, float | str] = {"samples": self.samples, "sqnr_db": round(self.sqnr_db, 3)}
-        return figures if self.agreement is None else {**figures, "agreement": round(self.agreement, 4)}
+        if self.agreement is not None:
+            figures["agreement"] = round(self.agreement, 4)
+        if self.accuracy is not None:
+            before, after = self.accuracy
+            figures |= {"accuracy_before": round(before, 4), "accuracy": round(after, 4)}
+        return figures
+
+
+def classes(program: Program) -> int | None:
+    """Number of classes of the first output that holds class scores [1, classes]; None where none does."""
+    widths = (spec.shape[1] for spec in program.outputs if len(spec.shape) == 2)
+    return next((width for width in widths if isinstance(width, int) and width > 1), None)
 
 
 def reference(program: Program, otherwise: Program | None = None) -> Program:
@@ -100,15 +128,23 @@ def reference(program: Program, otherwise: Program | None = None) -> Program:
     return (otherwise or program).copy() if found is None else store.reference(found.key)
 
 
-def compare(expected: Program, found: Program, samples: Iterable[Sample]) -> Difference:
+def compare(
+    expected: Program, found: Program, samples: Iterable[Sample], labels: Iterable[int] | None = None
+) -> Difference:
     """Run both programs on the same samples.
+
+    Args:
+        expected: What is right.
+        found: What is compared with it.
+        samples: Inputs.
+        labels: Class of each, if they are known.
 
     Raises:
         ModelError: ONNX Runtime cannot run one of them.
     """
     first, second, difference = Runner(expected), Runner(found), Difference()
-    for sample in samples:
-        difference.add(first(sample), second(sample))
+    for sample, label in zip(samples, repeat(None) if labels is None else labels, strict=False):
+        difference.add(first(sample), second(sample), label)
     return difference
 
 

@@ -1,7 +1,7 @@
 """The pipelines behind the short commands, each written down as the passes it is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,38 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Quantizing:
+    """How a model is quantized, and what may be lost by it."""
+
+    scheme: str = "int8"
+    method: str = "mse"
+    samples: int | None = None
+    keep: tuple[str, ...] = ()
+    max_accuracy_drop: float | None = None
+    min_sqnr: float | None = None
+    min_agreement: float | None = None
+    best_effort: bool = False
+    explain: bool = False
+    refine: bool = False
+    """Equalize channels before, and correct biases after."""
+
+    def passes(self, calibration: Path | None) -> list[Pass]:
+        """Quantize, with what makes it better around it if that is asked for."""
+        if self.scheme == "none":
+            return []
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "refine"}
+        chain = [make("quantize", calibration=calibration, **named)]
+        if self.refine and self.scheme in INTEGERS:
+            data = {"calibration": calibration}
+            chain = [make("equalize", **data), *chain, make("correct-bias", **data)]
+        return chain
+
+
+INTEGERS = ("int8", "int8-symmetric", "int16x8")
+"""Schemes with integer kernels, which have to be calibrated."""
+
+
+@dataclass(frozen=True)
 class BuildOptions:
     """What ``edgecut build`` may be asked for."""
 
@@ -48,7 +80,7 @@ class BuildOptions:
     cloud: str
     cutting: Mapping[str, text.Raw] = field(default_factory=dict)
     """Options of the pass ``partition``, as text."""
-    quantize: str = "auto"
+    quantizing: Quantizing = Quantizing("auto")
     prune: float = 0.0
 
 
@@ -58,16 +90,17 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     Raises:
         UsageError: An option does not fit the others.
     """
-    scheme = _scheme(source, options)
+    quantizing = replace(options.quantizing, scheme=_scheme(source, options))
     targets = {"edge": options.edge, "cloud": options.cloud}
-    chain = [*source.front(), make("profile", **targets)]
+    # Where it is left to us what runs on integers, both precisions are timed: not all is faster so.
+    int8 = options.quantizing.scheme == "auto" and quantizing.scheme in INTEGERS
+    chain = [*source.front(), make("profile", int8=int8, **targets)]
+    # What prune and quantize change has other costs; what they leave alone is not measured again.
     if options.prune:
         chain.append(make("prune", ratio=options.prune, calibration=source.calibration))
-    if scheme != "none":
-        chain.append(make("quantize", scheme=scheme, calibration=source.calibration))
-    if len(chain) > len(source.front()) + 1:
-        # What prune and quantize changed has other costs; what they left alone is not measured again.
-        chain.append(make("profile", **targets))
+        chain.append(make("profile", int8=int8, **targets))
+    if quantizing.scheme != "none":
+        chain += [*quantizing.passes(source.calibration), make("profile", **targets)]
     # The profile keeps the name of a target, by which a user's own file is not found again.
     own = {side: target for side, target in targets.items() if target.endswith((".toml", ".json"))}
     cutting = {**options.cutting, **own}
@@ -85,12 +118,20 @@ def convert(source: Source, to: Path, quantize: str = "auto", *, verify: bool = 
     Raises:
         UsageError: An option does not fit the others.
     """
-    if quantize not in ("auto", "none") and source.calibration is None:
+    if quantize in INTEGERS and source.calibration is None:
         raise UsageError("--quantize needs --calibration", hint=".npz, .npy, or a folder of images")
     scheme = ("int8" if source.calibration else "none") if quantize == "auto" else quantize
     quantizing = [] if scheme == "none" else [make("quantize", scheme=scheme, calibration=source.calibration)]
     front = source.front(keep=bool(quantizing))
     return [*front, *quantizing, make("convert", to=to, verify=verify)]
+
+
+def quantize(source: Source, quantizing: Quantizing, edge: str | None) -> list[Pass]:
+    """From a trained model to a quantized one; profiled before and after, where a device is named."""
+    if edge is None:
+        return [*source.front(), *quantizing.passes(source.calibration)]
+    int8 = make("profile", edge=edge, int8=quantizing.scheme in INTEGERS)
+    return [*source.front(), int8, *quantizing.passes(source.calibration), make("profile", edge=edge)]
 
 
 def emit(*, verify: bool = False) -> list[Pass]:
@@ -128,16 +169,19 @@ def unparse(passes: Sequence[Pass]) -> str:
 
 
 def _scheme(source: Source, options: BuildOptions) -> str:
-    """``auto`` is the device's own scheme where there is data to calibrate it with.
+    """``auto`` is the targets' own scheme where there is data to calibrate it with.
 
-    All targets are looked up here, so that a wrong name is told before any work is done.
+    Symmetric activations run on every device, so one target that needs them decides for both sides. All
+    targets are looked up here, so that a wrong name is told before any work is done.
     """
     from edgecut.targets.spec import load_device, load_network
 
     network = str(options.cutting.get("network", "wifi"))
-    edge, _, _ = load_device(options.edge), load_device(options.cloud), load_network(network)
-    if options.quantize == "auto":
-        return edge.scheme if source.calibration else "none"
-    if options.quantize != "none" and source.calibration is None:
+    edge, cloud, _ = load_device(options.edge), load_device(options.cloud), load_network(network)
+    wanted = options.quantizing.scheme
+    if wanted == "auto":
+        both = edge.scheme == "int8" and cloud.scheme == "int8-symmetric"
+        wanted = "none" if source.calibration is None else cloud.scheme if both else edge.scheme
+    if wanted in INTEGERS and source.calibration is None:
         raise UsageError("--quantize needs --calibration", hint=".npz, .npy, or a folder of images")
-    return options.quantize
+    return wanted

@@ -43,8 +43,10 @@ class Device:
     reach: str = ""
     """``local``, ``ssh://user@host[:port]``, ``adb://SERIAL``, ``file:profile.json`` (measured by hand);
     empty: not at hand, so costs are predicted."""
-    scheme: Literal["none", "int8"] = "int8"
-    """Quantization that suits it."""
+    scheme: Literal[
+        "none", "int8", "int8-symmetric", "int16x8", "int8-weights", "int8-dynamic", "int4-weights", "float16"
+    ] = "int8"
+    """Quantization that suits it (docs/compressing.md)."""
     operators: tuple[str, ...] = ()
     """ONNX operators that its runtime has; empty: all that edgecut can emit."""
     compute: Compute | None = None

@@ -9,6 +9,7 @@ import typer
 
 from edgecut.cli.cutting import takes
 from edgecut.cli.options import (
+    BestEffort,
     Calibration,
     Cloud,
     Depfile,
@@ -18,9 +19,16 @@ from edgecut.cli.options import (
     ImageScale,
     ImageStd,
     Json,
+    Keep,
+    MaxAccuracyDrop,
+    Method,
+    MinAgreement,
+    MinSqnr,
     Model,
     NoCache,
     PrintIrAfter,
+    Refine,
+    Samples,
     Scheme,
     Shape,
     TimePasses,
@@ -43,8 +51,16 @@ def build(
     std: ImageStd = None,
     scale: ImageScale = 1.0,
     quantize: Annotated[
-        Scheme, typer.Option(help="auto: the device's scheme where --calibration is given.")
+        Scheme, typer.Option(help="auto: the targets' scheme where --calibration is given and it is faster.")
     ] = Scheme.auto,
+    method: Method = "mse",
+    samples: Samples = None,
+    keep: Keep = None,
+    max_accuracy_drop: MaxAccuracyDrop = None,
+    min_sqnr: MinSqnr = None,
+    min_agreement: MinAgreement = None,
+    best_effort: BestEffort = False,
+    refine: Refine = False,
     prune: Annotated[float, typer.Option(min=0.0, max=0.95, help="Share of channels to remove.")] = 0.0,
     pipeline: Annotated[
         str | None, typer.Option("--pipeline", "-p", metavar="TEXT", help="Run these passes instead.")
@@ -69,7 +85,11 @@ def build(
     if pipeline:
         passes = recipes.parse(source, pipeline)
     else:
-        options = recipes.BuildOptions(edge, cloud, cutting, str(quantize), prune)
+        quantizing = recipes.Quantizing(
+            quantize.value, method, samples, tuple(keep or ()), max_accuracy_drop, min_sqnr, min_agreement,
+            best_effort, False, refine,
+        )  # fmt: skip
+        options = recipes.BuildOptions(edge, cloud, cutting, quantizing, prune)
         passes = recipes.build(source, options)
     if print_pipeline:
         typer.echo(recipes.unparse(passes))

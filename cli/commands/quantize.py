@@ -1,34 +1,78 @@
-"""``edgecut quantize``: int8 QDQ from calibration data."""
+"""``edgecut quantize``: integer kernels or small weights, within an accuracy budget."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgecut.cli.options import Depfile, Json, Model, NoCache, OutputFile, Shape
+from edgecut.cli.options import (
+    BestEffort,
+    Calibration,
+    Depfile,
+    ImageInput,
+    ImageMean,
+    ImageScale,
+    ImageStd,
+    Json,
+    Keep,
+    MaxAccuracyDrop,
+    Method,
+    MinAgreement,
+    MinSqnr,
+    Model,
+    NoCache,
+    OutputFile,
+    Refine,
+    Samples,
+    Scheme,
+    Shape,
+)
 
 
 def quantize(
     model: Model,
     output: OutputFile,
-    calibration: Annotated[
-        Path,
-        typer.Option("--calibration", metavar="DATA", help=".npz, .npy, or a folder of images."),
-    ],
-    scheme: Annotated[str, typer.Option(help="See edgecut passes quantize.")] = "int8",
+    calibration: Calibration = None,
+    scheme: Annotated[Scheme, typer.Option(help="How numbers are held (docs/compressing.md).")] = Scheme.int8,
+    edge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET", help="Profile before and after there; what is not faster stays float."
+        ),
+    ] = None,
+    method: Method = "mse",
+    samples: Samples = None,
+    keep: Keep = None,
+    max_accuracy_drop: MaxAccuracyDrop = None,
+    min_sqnr: MinSqnr = None,
+    min_agreement: MinAgreement = None,
+    best_effort: BestEffort = False,
+    refine: Refine = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print each kernel's error, time saved and decision.")
+    ] = False,
     shape: Shape = None,
+    image: ImageInput = None,
+    mean: ImageMean = None,
+    std: ImageStd = None,
+    scale: ImageScale = 1.0,
     depfile: Depfile = None,
     no_cache: NoCache = False,
     json: Json = False,
 ) -> None:
-    """Quantize a model to int8 with calibration data."""
-    from edgecut.cli import session, tables
-    from edgecut.passes import recipes, text
+    """Quantize a model with calibration data, within an accuracy budget."""
+    from edgecut.cli import compression_view, session
+    from edgecut.passes import recipes
+    from edgecut.passes.effects import Effects
 
-    source = recipes.Source(model, tuple(shape or ()), calibration=calibration)
-    options: dict[str, text.Raw] = {"scheme": scheme, "calibration": str(calibration)}
-    passes = [*source.front(), recipes.bind("quantize", options)]
-    program = session.run_to_file(passes, session.Flags(depfile=depfile, no_cache=no_cache), output)
-    typer.echo(tables.metrics(program, "quantize", as_json=json))
+    source = recipes.Source(model, tuple(shape or ()), session.image(image, mean, std, scale), calibration)
+    quantizing = recipes.Quantizing(
+        scheme.value, method, samples, tuple(keep or ()), max_accuracy_drop, min_sqnr, min_agreement,
+        best_effort, explain, refine,
+    )  # fmt: skip
+    effects = Effects()
+    passes = recipes.quantize(source, quantizing, edge)
+    flags = session.Flags(depfile=depfile, no_cache=no_cache)
+    program = session.run_to_file(passes, flags, output, [effects])
+    compression_view.compression(effects, program, explain=explain, as_json=json)

@@ -9,10 +9,10 @@ from edgecut.ir.annotations import Conditions, Cost, Profile, Time
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.profile import fit, grouping, sides
+from edgecut.passes.profile import fit, grouping, precision, sides
 from edgecut.passes.profile.grouping import Grouped
 from edgecut.profilers.result import GroupTimes
-from edgecut.targets.spec import Device, load_device
+from edgecut.targets.spec import FILE, Device, load_device
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class ProfileTargets(Pass):
     runs: int = option(50, help="Timed inferences at most; fewer where they take long.")
     again: bool = option(False, help="Measure again what is known already.")
     keep: bool = option(False, help="Leave what was sent on a remote device.")
+    int8: bool = option(False, help="Time a float program's groups on the edge with int8 kernels too.")
 
     def __post_init__(self) -> None:
         # Whoever asks to measure again does not want an earlier answer.
@@ -58,9 +59,10 @@ class ProfileTargets(Pass):
         known = {} if self.again else grouping.costs(groups)
         before = annotations.get(program.model, Profile) or Profile("", "")
         options = sides.Options(self.threads, self.runs, self.keep)
+        kept = _known_edge(groups, known, before)
         at_edge = _side(
             sides.key(edge, "edge", options),
-            _known_edge(groups, known, before),
+            kept,
             lambda: sides.edge(program, edge, groups, options),
         )
         at_cloud = _side(
@@ -68,11 +70,36 @@ class ProfileTargets(Pass):
             _known_cloud(groups, known, before),
             lambda: sides.cloud(program, cloud, groups, options),
         )
-        costs = {g.id: Cost(at_edge.groups.get(g.id), at_cloud.groups.get(g.id)) for g in groups}
+        integers = self._int8(program, edge, groups, known if at_edge is kept else {}, options)
+        costs = {
+            g.id: Cost(at_edge.groups.get(g.id), at_cloud.groups.get(g.id), edge_int8=integers.get(g.id))
+            for g in groups
+        }
         grouping.annotate(program, groups, costs)
         annotations.put(program.model, _profile(edge, cloud, at_edge, at_cloud))
         context.metrics.update(_metrics(groups, at_edge, at_cloud))
+        if integers:
+            context.metrics["int8"] = len(integers)
         return program
+
+    def _int8(
+        self,
+        program: Program,
+        edge: Device,
+        groups: Sequence[Grouped],
+        known: dict[str, Cost],
+        options: sides.Options,
+    ) -> dict[str, Time]:
+        """Times with int8 kernels, if they are wanted; those that are known stay."""
+        before = {i: cost.edge_int8 for i, cost in known.items() if cost.edge_int8 is not None}
+        if before or not self.int8 or edge.reach.startswith(FILE):  # (that is one file's profile alone)
+            return before
+
+        def profiler(candidate: Program) -> tuple[Sequence[Grouped], GroupTimes]:
+            found = grouping.find(candidate, edge)
+            return found, sides.edge(candidate, edge, found, options)
+
+        return precision.int8_times(program, groups, profiler)
 
 
 def _device(name: str, side: str) -> Device:

@@ -13,7 +13,7 @@ from edgecut.frontends.data import Dataset
 from edgecut.ir import annotations, store
 from edgecut.ir.annotations import Quantization
 from edgecut.ir.errors import ModelError, UsageError
-from edgecut.ir.program import Program
+from edgecut.ir.program import Program, history
 from edgecut.passes import numerics, split
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.quantize.budget import Judge
@@ -46,12 +46,14 @@ class CorrectBias(Pass):
                 f"is {self.samples}", where="correct-bias{samples}", hint=f"at least {split.EVERY}"
             )
         record = annotations.get(program.model, Quantization)
-        if record is None or not record.original:
+        if (record is None or not record.original) and not _left_in_float(program):
             raise ModelError("is not quantized", where=program.graph.name, hint="quantize it first")
 
     def run(self, program: Program, context: Context) -> Program:
         """Correct layer after layer."""
         assert self.calibration is not None
+        if _left_in_float(program):
+            return program
         record = annotations.require(program.model, Quantization, "quantize it first")
         original = store.reference(record.original)
         dataset = data.load(self.calibration, program.inputs, self.samples)
@@ -71,6 +73,12 @@ class CorrectBias(Pass):
         figures = {"sqnr_db_before": round(before, 3), "sqnr_db": round(best, 3)}
         context.metrics = {**figures, "layers": kept, "judged_on": len(unseen)}
         return program
+
+
+def _left_in_float(program: Program) -> bool:
+    """Whether `quantize` was run, and found that nothing is to run on integers."""
+    steps = history(program).steps
+    return bool(steps) and steps[-1].text.startswith("quantize") and steps[-1].metrics.get("int8_nodes") == 0
 
 
 def _corrected(

@@ -1,13 +1,16 @@
 """What a quantized model may lose, and how much it does."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecut.ir.program import Program
-from edgecut.passes.numerics import Array, Difference, Runner, Sample
+from edgecut.passes.numerics import Difference, Runner, Sample
+
+KEPT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Quality:
     accuracy_drop: float | None
     """Percentage points; negative where the model does better."""
 
+    @staticmethod
+    def of(found: Difference) -> "Quality":
+        """The quality that a comparison shows."""
+        return Quality(found.sqnr_db, found.agreement, found.accuracy_drop)
+
     def __str__(self) -> str:
         parts = [f"{self.sqnr_db:.1f} dB"]
         if self.agreement is not None:
@@ -58,7 +66,7 @@ class Judge:
 
     Args:
         reference: What is right.
-        samples: Inputs; as many answers are kept in memory.
+        samples: Inputs; read anew for each model where they are more than `KEPT_BYTES`.
         labels: Class of each, or None.
     """
 
@@ -66,23 +74,30 @@ class Judge:
         self, reference: Program, samples: Iterable[Sample], labels: NDArray[np.int64] | None
     ) -> None:
         run = Runner(reference)
-        self.samples = list(samples)
+        self._samples = _kept(samples)
         self.labels = labels
-        self.expected = [run(sample) for sample in self.samples]
+        self.expected = [run(sample) for sample in self._samples]
 
-    def quality(self, program: Program) -> Quality:
-        """Run a model on the samples."""
+    def samples(self, limit: int | None = None) -> Iterable[Sample]:
+        """The inputs, or the first of them; to be gone through once."""
+        return islice(self._samples, limit)
+
+    def quality(self, program: Program, limit: int | None = None) -> Quality:
+        """Run a model on the samples, or on the first of them."""
         run, difference = Runner(program), Difference()
-        found = [run(sample) for sample in self.samples]
-        for want, got in zip(self.expected, found, strict=True):
-            difference.add(want, got)
-        drop = None
-        if self.labels is not None and difference.rows:
-            drop = 100 * (self._accuracy(self.expected) - self._accuracy(found))
-        return Quality(difference.sqnr_db, difference.agreement, drop)
+        labels = repeat(None) if self.labels is None else self.labels.tolist()
+        for sample, want, label in zip(self.samples(limit), self.expected, labels, strict=False):
+            difference.add(want, run(sample), label)
+        return Quality.of(difference)
 
-    def _accuracy(self, answers: Sequence[dict[str, Array]]) -> float:
-        assert self.labels is not None
-        name = next(n for n, a in answers[0].items() if a.ndim == 2 and a.shape[1] > 1)
-        classes = np.asarray([int(answer[name].argmax()) for answer in answers])
-        return float(np.mean(classes == self.labels))
+
+def _kept(samples: Iterable[Sample]) -> Iterable[Sample]:
+    """Samples in memory, if they are few; else as they were given."""
+    found: list[Sample] = []
+    room = KEPT_BYTES
+    for sample in samples:
+        room -= sum(array.nbytes for array in sample.values())
+        if room < 0:
+            return samples
+        found.append(sample)
+    return found

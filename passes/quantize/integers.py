@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import onnx_ir as oir
 
@@ -12,6 +13,10 @@ from edgecut.passes.quantize.calibrate import Method, Range
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
 
+Scheme = Literal["int8", "int8-symmetric", "int16x8"]
+"""Activations asymmetric as in TFLite, symmetric as TensorRT wants them, or of 16 bits."""
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+
 
 @dataclass(frozen=True)
 class Calibrated:
@@ -19,8 +24,12 @@ class Calibrated:
 
     program: Program
     spans: Mapping[str, Range]
-    symmetric: bool = False
-    """Activations have their zero at the integer 0, as TensorRT wants it."""
+    scheme: Scheme = "int8"
+
+    @property
+    def dtype(self) -> Literal["int8", "int16"]:
+        """Of activations; weights are int8 always."""
+        return "int16" if self.scheme == "int16x8" else "int8"
 
     def region(self, keep: frozenset[str] = frozenset()) -> Region:
         """What would run on integers, without the nodes named."""
@@ -33,7 +42,7 @@ class Calibrated:
         grids: dict[oir.Value, Grid] = {}
         for group in region.ties(found):
             grids.update(dict.fromkeys(group, self._grid(group, found)))
-        qdq.write(copy, found, {v: grids[v] for v in found.values()})
+        qdq.write(copy, found, {v: grids[v] for v in found.values()}, self.spanning)
         return copy
 
     def constants(self) -> list[str]:
@@ -42,12 +51,25 @@ class Calibrated:
 
     def _grid(self, group: list[oir.Value], found: Region) -> Grid:
         made = region.sources(group, found) or group
-        known = None if self.symmetric or len(made) != 1 else _known_grid(made[0], found)
+        known = self._known_grid(made[0], found) if len(made) == 1 else None
         if known is not None:
             return known
         own = [self.spans[v.name or ""] for v in made]
         low, high = min(low for low, _ in own), max(high for _, high in own)
-        return grid.symmetric(low, high) if self.symmetric else grid.asymmetric(low, high)
+        return self.spanning(low, high)
+
+    def spanning(self, low: float, high: float) -> Grid:
+        """The grid of numbers between two."""
+        return grid.asymmetric(low, high) if self.scheme == "int8" else grid.symmetric(low, high, self.dtype)
+
+    def _known_grid(self, value: oir.Value, found: Region) -> Grid | None:
+        """The grid that a value must have: built into a kernel, or that of the pixels of an image."""
+        producer = value.producer()
+        inside = producer is not None and producer in found.nodes
+        fixed = region.FIXED[self.dtype].get(producer.op_type) if producer is not None and inside else None
+        if fixed is not None and self.scheme != "int8-symmetric":
+            return fixed
+        return pixels.grid_of(value) if self.scheme == "int8" else None
 
 
 def calibrated(
@@ -56,7 +78,7 @@ def calibrated(
     method: Method = "mse",
     *,
     percentile: float = 99.99,
-    symmetric: bool = False,
+    scheme: Scheme = "int8",
     advance: Callable[[], None] = lambda: None,
 ) -> Calibrated:
     """Find the ranges of a float program.
@@ -67,18 +89,30 @@ def calibrated(
         samples: Its inputs; iterated over as often as `passes_over` says.
         method: How ranges follow from the data.
         percentile: Share of the numbers kept by the method of that name, in percent.
-        symmetric: Whether activations are to be symmetric.
+        scheme: How activations are to be held.
         advance: Called after each sample.
 
     Raises:
         ModelError: A number in a value is not finite.
     """
     hard.split(program)
-    if not symmetric:
+    if scheme == "int8":
         pixels.align(program)
     names = _names(program)
     spans = calibrate.ranges(program, names, samples, method, percentile=percentile, advance=advance)
-    return Calibrated(program, spans, symmetric)
+    return Calibrated(program, spans, scheme)
+
+
+def scheme(name: str) -> Scheme:
+    """The scheme of this name, which is one of `SCHEMES`."""
+    return next(s for s in SCHEMES if s == name)
+
+
+def uncalibrated(program: Program) -> Calibrated:
+    """A copy with ranges made up: it computes nonsense in the time that a calibrated one takes."""
+    copy = program.copy()
+    hard.split(copy)
+    return Calibrated(copy, dict.fromkeys(_names(copy), (-1.0, 1.0)))
 
 
 def passes_over(program: Program, method: Method) -> int:
@@ -88,11 +122,3 @@ def passes_over(program: Program, method: Method) -> int:
 
 def _names(program: Program) -> list[str]:
     return [v.name or "" for v in region.select(program).values()]
-
-
-def _known_grid(value: oir.Value, found: Region) -> Grid | None:
-    """The grid that a value must have: built into a kernel, or that of the pixels of an image."""
-    producer = value.producer()
-    if producer is not None and producer in found.nodes and producer.op_type in region.FIXED:
-        return region.FIXED[producer.op_type]
-    return pixels.grid_of(value)

@@ -4,7 +4,7 @@ Values keep their names; beside ``x`` there are ``x_quantized``, its integers, a
 output keeps its name too, so the float before it is called ``x_float``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx_ir as oir
@@ -18,17 +18,19 @@ from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
 
 AnyArray = NDArray[np.generic]
+Spanning = Callable[[float, float], Grid]
 
 
-def write(program: Program, found: Region, grids: Mapping[oir.Value, Grid]) -> None:
+def write(program: Program, found: Region, grids: Mapping[oir.Value, Grid], spanning: Spanning) -> None:
     """Quantize the region in place.
 
     Args:
         program: Float program.
         found: Its region.
         grids: The grid of every value of the region; those of a tied group are equal.
+        spanning: The grid of a constant operand, from its least and greatest number.
     """
-    writer = _Writer(program, found, grids)
+    writer = _Writer(program, found, grids, spanning)
     for node in [n for n in program.nodes if n in found.nodes]:
         writer.quantize_constants(node)
     for value in grids:
@@ -37,7 +39,10 @@ def write(program: Program, found: Region, grids: Mapping[oir.Value, Grid]) -> N
 
 
 class _Writer:
-    def __init__(self, program: Program, found: Region, grids: Mapping[oir.Value, Grid]) -> None:
+    def __init__(
+        self, program: Program, found: Region, grids: Mapping[oir.Value, Grid], spanning: Spanning
+    ) -> None:
+        self.spanning = spanning
         self.graph = program.graph
         self.region = found
         self.grids = grids
@@ -58,7 +63,8 @@ class _Writer:
         users = [(n, i) for n, i in value.uses() if inside or n in self.region.nodes]
         scale, zero = self._grid(value, self.grids[value])
         name = value.name or ""
-        quantized = oir.val(self._new(f"{name}_quantized"), oir.DataType.INT8, value.shape)
+        integers = oir.DataType[self.grids[value].dtype.upper()]
+        quantized = oir.val(self._new(f"{name}_quantized"), integers, value.shape)
         real = oir.val(self._new(f"{name}_dequantized"), oir.DataType.FLOAT, value.shape)
         nodes = [
             oir.node("QuantizeLinear", [value, scale, zero], outputs=[quantized], name=f"{name}_quantize"),
@@ -98,7 +104,7 @@ class _Writer:
             if value is None or value.const_value is None:
                 continue
             array = grid.constant_array(value)
-            own = grid.asymmetric(float(array.min()), float(array.max()))
+            own = self.spanning(float(array.min()), float(array.max()))
             node.replace_input_with(index, self._constant(node, value, own.quantize(array), own, None))
 
     def _adds_bias(self, node: oir.Node) -> bool:
@@ -125,8 +131,8 @@ class _Writer:
             self._initializer(f"{name}_quantized", rounded),
             self._initializer(f"{name}_scale", np.ascontiguousarray(scale, np.float32)),
         ]
-        if rounded.dtype == np.int8:
-            inputs.append(self._initializer(f"{name}_zero_point", np.full(scale.shape, zero, np.int8)))
+        if rounded.dtype != np.int32:
+            inputs.append(self._initializer(f"{name}_zero_point", np.full(scale.shape, zero, rounded.dtype)))
         real = oir.val(self._new(f"{name}_dequantized"), oir.DataType.FLOAT, rounded.shape)
         attributes = {} if axis is None else {"axis": axis}
         made = oir.node(
@@ -141,7 +147,7 @@ class _Writer:
         if own not in self.scalars:
             self.scalars[own] = (
                 self._initializer(f"{value.name}_scale", np.asarray(own.scale, np.float32)),
-                self._initializer(f"{value.name}_zero_point", np.asarray(own.zero_point, np.int8)),
+                self._initializer(f"{value.name}_zero_point", np.asarray(own.zero_point, own.dtype)),
             )
         return self.scalars[own]
 

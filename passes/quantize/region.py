@@ -24,9 +24,16 @@ MOVING = frozenset(
     | {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"}
 )
 RESCALING = frozenset({"Relu", "Clip", "LeakyRelu", "GlobalAveragePool", "ReduceMean"})
-# The kernels of these have one output grid built in.
-FIXED = {"Sigmoid": Grid(1 / 256, -128), "Tanh": Grid(1 / 128, 0), "HardSigmoid": Grid(1 / 255, -128)}
-_LIGHT = ARITHMETIC | MOVING | RESCALING | frozenset(FIXED)
+# The kernels of these have one output grid built in, per type of integers.
+FIXED = {
+    "int8": {"Sigmoid": Grid(1 / 256, -128), "Tanh": Grid(1 / 128, 0), "HardSigmoid": Grid(1 / 255, -128)},
+    "int16": {
+        "Sigmoid": Grid(1 / 32768, 0, "int16"),
+        "Tanh": Grid(1 / 32768, 0, "int16"),
+        "HardSigmoid": Grid(1 / 32767, 0, "int16"),
+    },
+}
+_LIGHT = ARITHMETIC | MOVING | RESCALING | frozenset(FIXED["int8"])
 # Bounds that the kernels can apply to a result before they round it.
 _FUSED_CLIPS = ((0.0, 6.0), (-1.0, 1.0), (0.0, float("inf")))
 

@@ -1,5 +1,7 @@
 """Smaller weights, float arithmetic: for speed that stays and files of a quarter or half the size."""
 
+from typing import Literal
+
 import numpy as np
 import onnx_ir as oir
 
@@ -13,8 +15,13 @@ SMALLEST = 256
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
-def to_int8(program: Program, keep: frozenset[str]) -> int:
-    """Store the weights of convolutions and matrix products as int8 with a scale per output channel.
+def to_integers(program: Program, keep: frozenset[str], bits: Literal[4, 8] = 8) -> int:
+    """Store the weights of convolutions and matrix products as integers with a scale per output channel.
+
+    Args:
+        program: Float program.
+        keep: Names of nodes whose weights stay.
+        bits: Of an integer.
 
     Returns:
         How many weights were stored so.
@@ -26,7 +33,7 @@ def to_int8(program: Program, keep: frozenset[str]) -> int:
         if node.name in keep or axis is None or weight is None or not _is_large(weight):
             continue
         if (weight, axis) not in done:
-            done[weight, axis] = _int8(program, node, weight, axis)
+            done[weight, axis] = _integers(program, node, weight, axis, bits)
         node.replace_input_with(1, done[weight, axis])
     _drop_unused(program)
     return len(done)
@@ -54,14 +61,15 @@ def to_float16(program: Program, keep: frozenset[str]) -> int:
     return count
 
 
-def _int8(program: Program, node: oir.Node, weight: oir.Value, axis: int) -> oir.Value:
+def _integers(program: Program, node: oir.Node, weight: oir.Value, axis: int, bits: int) -> oir.Value:
+    most = (1 << (bits - 1)) - 1
     array = grid.constant_array(weight)
-    scales = grid.channel_scales(array, axis, None, 1.0)
-    rounded = grid.quantize_weight(array, scales, axis)
+    scales = grid.channel_scales(array, axis, None, 1.0, most)
+    rounded = grid.quantize_weight(array, scales, axis, most)
     inputs = [
-        _constant(program, f"{weight.name}_quantized", rounded),
+        _constant(program, f"{weight.name}_quantized", rounded, bits),
         _constant(program, f"{weight.name}_scale", scales),
-        _constant(program, f"{weight.name}_zero_point", np.zeros(len(scales), np.int8)),
+        _constant(program, f"{weight.name}_zero_point", np.zeros(len(scales), np.int8), bits),
     ]
     real = _value(program, f"{weight.name}_dequantized", oir.Shape(array.shape))
     made = oir.node("DequantizeLinear", inputs, {"axis": axis}, outputs=[real], name=real.name)
@@ -82,9 +90,11 @@ def _is_large(value: oir.Value) -> bool:
     return tensor.size >= SMALLEST
 
 
-def _constant(program: Program, wanted: str, array: np.ndarray) -> oir.Value:
+def _constant(program: Program, wanted: str, array: np.ndarray, bits: int = 8) -> oir.Value:
+    """An initializer of the array's type; integers of 4 bits are stored two in a byte."""
     name = _free(program, wanted)
-    value = oir.val(name, const_value=oir.tensor(array, name=name))
+    stored = array.astype(oir.DataType.INT4.numpy()) if bits == 4 else array
+    value = oir.val(name, const_value=oir.tensor(stored, name=name))
     program.graph.register_initializer(value)
     return value
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecut.ir.annotations import Cost, Profile, Time, put
-from edgecut.ir.errors import ConstraintError
+from edgecut.ir.annotations import Cost, Profile, Quantization, Sensitivity, Time, get, put
+from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context
-from edgecut.passes.numerics import compare
-from edgecut.passes.quantize import mixed, region
+from edgecut.passes.numerics import Runner, compare
+from edgecut.passes.quantize import explain, mixed, region, savings
 from edgecut.passes.quantize.static import Quantize
 
 Build = Callable[..., Program]
@@ -47,10 +47,14 @@ def run(program: Program, **options: Any) -> tuple[Program, Context]:
     return item.run(program.copy(), context), context
 
 
+def decisions(program: Program) -> dict[str, Sensitivity]:
+    return {row.node: row.sensitivity for row in explain.kernels(program)}
+
+
 def test_only_the_fragile_part_returns_to_float(fragile: Program, path: Path) -> None:
     _, plain = run(fragile, calibration=path)
     assert float(plain.metrics["sqnr_db"]) < 20
-    found, context = run(fragile, calibration=path, min_sqnr=30.0, explain=True)
+    found, context = run(fragile, calibration=path, min_sqnr=30.0)
     unseen = [
         {"x": np.random.default_rng(2).standard_normal((1, 8, 6, 6)).astype(np.float32)} for _ in range(8)
     ]
@@ -58,9 +62,29 @@ def test_only_the_fragile_part_returns_to_float(fragile: Program, path: Path) ->
     assert compare(fragile, found, unseen).sqnr_db > 27
     assert 0 < float(context.metrics["float_nodes"]) < 4
     assert float(context.metrics["int8_nodes"]) > 0
-    table = {k: str(v) for k, v in context.metrics.items() if k.startswith("node ")}
+    table = list(decisions(found).values())
     assert len(table) == 3
-    assert any(line.startswith("float") for line in table.values())
+    assert {row.reason for row in table if not row.integer} == {mixed.BUDGET}
+
+
+def test_the_fragile_kernel_is_seen_to_be_it(fragile: Program, path: Path) -> None:
+    found, _ = run(fragile, calibration=path, explain=True)
+    first, second, third = decisions(found).values()
+    # Without a budget all run on integers, whatever that does.
+    assert first.integer
+    assert second.integer
+    assert third.integer
+    # What the second one gives is wrong in the channels that matter, by which the output is ruined ...
+    assert second.output_sqnr_db < first.output_sqnr_db - 10
+    # ... though measured over all channels it looks as good as any: 8 bits of the largest one.
+    assert second.node_sqnr_db > 25
+    assert first.nodes == (next(fragile.nodes).name,)
+
+
+def test_annotations_survive_a_file(fragile: Program, path: Path, tmp_path: Path) -> None:
+    found, _ = run(fragile, calibration=path, explain=True)
+    found.save(tmp_path / "q.onnx")
+    assert decisions(Program.load(tmp_path / "q.onnx")) == decisions(found)
 
 
 def test_a_budget_that_holds_costs_nothing(fragile: Program, path: Path) -> None:
@@ -70,37 +94,130 @@ def test_a_budget_that_holds_costs_nothing(fragile: Program, path: Path) -> None
 
 def test_a_budget_that_cannot_hold_is_an_error_and_changes_nothing(fragile: Program, path: Path) -> None:
     before = fragile.bytes()
-    with pytest.raises(ConstraintError, match="budget cannot be met"):
-        run(fragile, calibration=path, min_agreement=1.0)
+    with pytest.raises(ConstraintError, match="nothing was changed"):
+        run(fragile, calibration=path, min_sqnr=300.0)
     assert fragile.bytes() == before
 
 
 def test_best_effort_goes_on_and_says_so(fragile: Program, path: Path) -> None:
     said: list[str] = []
-    context = Context(warn=said.append)
-    item = Quantize(calibration=path, min_agreement=1.0, best_effort=True)
-    item.run(fragile.copy(), context)
+    item = Quantize(calibration=path, min_sqnr=300.0, best_effort=True)
+    item.run(fragile.copy(), Context(warn=said.append))
     assert any("cannot be met" in line for line in said)
 
 
-def test_labels_set_the_budget(build: Build, save: Save) -> None:
+def classifier(build: Build) -> Program:
     rng = np.random.default_rng(0)
     text = "net (float[1,16] x) => (float[1,4] y) { h = MatMul(x, wa)  r = Relu(h)  y = MatMul(r, wb) }"
-    program = build(
-        text, wa=rng.standard_normal((16, 16)).astype(np.float32), wb=rng.random((16, 4), np.float32)
+    weights = {"wa": rng.standard_normal((16, 16)), "wb": rng.standard_normal((16, 4))}
+    return build(text, **{n: w.astype(np.float32) for n, w in weights.items()})
+
+
+def test_small_weights_have_a_budget_too(build: Build, save: Save) -> None:
+    program = classifier(build)
+    program.graph.opset_imports[""] = 21
+    path = save(x=np.random.default_rng(1).standard_normal((40, 16)).astype(np.float32))
+    # One layer of 256 weights: 8 bits leave some 40 dB, 4 bits some 18.
+    run(program, scheme="int8-weights", calibration=path, min_sqnr=30.0)
+    with pytest.raises(ConstraintError, match="cannot be met"):
+        run(program, scheme="int4-weights", calibration=path, min_sqnr=30.0)
+
+
+def test_labels_set_the_budget(build: Build, save: Save) -> None:
+    program, rng = classifier(build), np.random.default_rng(1)
+    x = rng.standard_normal((40, 16)).astype(np.float32)
+    labels = [int(Runner(program)({"x": row[None]})["y"].argmax()) for row in x]
+    _, context = run(program, calibration=save(x=x, labels=np.asarray(labels)), max_accuracy_drop=20.0)
+    # (The labels are what the float model says.)
+    assert context.metrics["accuracy_before"] == 1.0
+    assert float(context.metrics["accuracy"]) >= 0.8
+    assert context.metrics["samples"] == 10
+
+
+def test_budgets_that_cannot_be_judged(fragile: Program, build: Build, path: Path, save: Save) -> None:
+    with pytest.raises(ModelError, match=r"no output of class scores.*min_sqnr"):
+        run(fragile, calibration=path, min_agreement=0.9)
+    rows = save(x=np.random.default_rng(1).standard_normal((40, 16)).astype(np.float32))
+    with pytest.raises(ModelError, match=r"no labels.*min_agreement"):
+        run(classifier(build), calibration=rows, max_accuracy_drop=1.0)
+    with pytest.raises(ModelError, match="too few"):
+        run(classifier(build), calibration=rows, samples=3, min_agreement=0.9)
+    with pytest.raises(UsageError, match=r"0\.99 for 99 %"):
+        run(classifier(build), calibration=rows, min_agreement=99.0)
+    with pytest.raises(UsageError, match="judged on data"):
+        run(fragile, scheme="float16", min_sqnr=10.0)
+
+
+def profiled(program: Program, *times: tuple[float, float]) -> Program:
+    """As a profile of both precisions leaves it: seconds of each kernel in float and on integers."""
+    copy = program.copy()
+    for chain, (real, integer) in zip(region.select(copy).chains, times, strict=True):
+        cost = Cost(edge=Time(real, "measured"), edge_int8=Time(integer, "measured"))
+        put(chain[-1], cost)
+    put(copy.model, Profile("raspberrypi4", "local"))
+    return copy
+
+
+def test_what_is_not_faster_stays_in_float(fragile: Program, path: Path) -> None:
+    program = profiled(fragile, (2e-3, 1e-3), (2e-3, 1e-3), (1e-3, 3e-3))
+    said: list[str] = []
+    found = Quantize(calibration=path, explain=True).run(program, Context(warn=said.append))
+    table = list(decisions(found).values())
+    assert [row.integer for row in table] == [True, True, False]
+    assert table[2].reason == mixed.NOT_FASTER
+    assert table[2].saved_s == pytest.approx(-2e-3)
+    assert "not faster on raspberrypi4" in said[0]
+
+
+def test_a_loss_smaller_than_converting_is_borne(fragile: Program, path: Path) -> None:
+    program = profiled(fragile, (2e-3, 1e-3), (1e-3, 1.000001e-3), (2e-3, 1e-3))
+    found = Quantize(calibration=path, explain=True).run(program, Context())
+    second = list(decisions(found).values())[1]
+    assert second.integer
+    assert second.reason == mixed.CONVERTED
+
+
+def test_a_difference_within_the_noise_is_none(fragile: Program) -> None:
+    program = profiled(fragile, (2e-3, 1e-3), (2e-3, 1e-3), (2e-3, 1e-3))
+    last = region.select(program).chains[-1][-1]
+    put(last, Cost(edge=Time(1e-3, "measured", 0.2), edge_int8=Time(1.1e-3, "measured", 0.2)))
+    saved = savings.savings(program, region.select(program))
+    assert list(saved.values())[-1].seconds == 0
+
+
+def test_where_nothing_is_faster_the_program_stays_as_it_is(fragile: Program, path: Path) -> None:
+    program = profiled(fragile, (1e-3, 2e-3), (1e-3, 2e-3), (1e-3, 2e-3))
+    found = Quantize(calibration=path).run(program.copy(), Context())
+    assert not any(n.op_type == "QuantizeLinear" for n in found.nodes)
+    assert get(found.model, Quantization) is None
+    # Its costs still hold.
+    assert get(found.model, Profile) is not None
+
+
+def test_the_budget_takes_first_what_saves_least_for_its_damage(build: Build, save: Save) -> None:
+    rng = np.random.default_rng(0)
+    text = (
+        "net (float[1,8,4,4] x) => (float[1,8,4,4] y) { a = Conv(x, wa)  b = Conv(a, wb)  y = Conv(b, wc) }"
     )
-    path = save(x=rng.standard_normal((40, 16)).astype(np.float32), labels=rng.integers(0, 4, 40))
-    _, context = run(program, calibration=path, max_accuracy_drop=20.0)
-    assert "points lost" in str(context.metrics["quality"])
-    assert context.metrics["judged_on"] == 10
+    weights = {n: rng.standard_normal((8, 8, 1, 1)).astype(np.float32) for n in ("wa", "wb", "wc")}
+    path = save(x=rng.standard_normal((32, 8, 4, 4)).astype(np.float32))
+    # Much alike, but for what they save.
+    program = profiled(build(text, **weights), (9e-3, 1e-3), (1.1e-3, 1e-3), (9e-3, 1e-3))
+    plain = Quantize(calibration=path, explain=True)
+    context = Context()
+    plain.run(program.copy(), context)
+    aim = float(context.metrics["sqnr_db"]) + 1
+    found = Quantize(calibration=path, min_sqnr=aim).run(program, Context())
+    assert not list(decisions(found).values())[1].integer
 
 
-def test_time_saved_follows_the_profile(fragile: Program) -> None:
+def test_without_both_precisions_time_saved_is_predicted(fragile: Program) -> None:
     found = region.select(fragile)
     last = [chain[-1] for chain in found.chains]
     for node, seconds in zip(last, (1e-3, 2e-3, 4e-3), strict=True):
         put(node, Cost(edge=Time(seconds, "measured")))
     put(fragile.model, Profile("raspberrypi4", "local"))
-    saved = list(mixed.saving(fragile, found).values())
-    assert 0 < saved[0] < 1e-3
-    assert saved[2] > saved[1] > saved[0]
+    saved = list(savings.savings(fragile, found).values())
+    assert {s.known for s in saved} == {"predicted"}
+    assert 0 < saved[0].seconds < 1e-3
+    assert saved[2].seconds > saved[1].seconds > saved[0].seconds

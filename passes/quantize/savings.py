@@ -1,0 +1,121 @@
+"""What integers save of each kernel's time on the edge target, and which kernels they do not pay for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as oir
+
+from edgecut.ir import annotations, work
+from edgecut.ir.annotations import Cost, Profile, Time
+from edgecut.ir.errors import UsageError
+from edgecut.ir.program import Program, nbytes
+from edgecut.passes.quantize import region
+from edgecut.passes.quantize.region import Region
+from edgecut.profilers import analytic
+from edgecut.targets.spec import Device, load_device
+
+Chain = tuple[oir.Node, ...]
+
+# Where no profile says more: int8 kernels are two to three times faster, and time follows the operations.
+_SAVED_PER_MAC = 1e-10
+# What is converted on a device without figures of its own goes by this one's.
+_LIKE = "x86-host"
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Seconds that the integer kernel of a chain of nodes is faster, and how that is known."""
+
+    seconds: float
+    known: Literal["measured", "predicted", "estimated"]
+
+
+def savings(program: Program, found: Region) -> dict[Chain, Saving]:
+    """The saving of each chain, in topological order: by the profile of both precisions, if there is one."""
+    device = _device(program)
+    return {chain: _saving(chain, device) for chain in found.chains}
+
+
+def not_faster(program: Program, saved: Mapping[Chain, Saving]) -> list[Chain]:
+    """Chains that are faster in float, turning what they exchange with integer kernels included.
+
+    Neighbours that lose time are judged together first, since nothing is converted between them, then each
+    by itself.
+    """
+    device = _device(program)
+    if device is None:
+        return []
+    losing = [chain for chain, saving in saved.items() if saving.seconds <= 0]
+    floats: set[Chain] = set()
+    for together in (*_neighbours(losing), *([chain] for chain in losing)):
+        new = [chain for chain in together if chain not in floats]
+        lost = -sum(saved[chain].seconds for chain in new)
+        turned = _conversions({*floats, *new}, saved, device) - _conversions(floats, saved, device)
+        if new and lost > turned:
+            floats.update(new)
+    return [chain for chain in saved if chain in floats]
+
+
+def _neighbours(chains: Iterable[Chain]) -> list[list[Chain]]:
+    """Chains that read of each other, together."""
+    groups: list[list[Chain]] = []
+    for chain in chains:
+        touching = [g for g in groups if any(_reads(chain, other) for other in g)]
+        groups = [g for g in groups if g not in touching]
+        groups.append([*(c for g in touching for c in g), chain])
+    return groups
+
+
+def _reads(chain: Chain, other: Chain) -> bool:
+    return any(v in n.inputs for n in chain for v in other[-1].outputs)
+
+
+def _conversions(floats: set[Chain], saved: Mapping[Chain, Saving], device: Device) -> float:
+    """Seconds to turn the values between chains in float and chains on integers, each once."""
+    of = {node: chain for chain in saved for node in chain}
+    total = 0.0
+    for value in {v for chain in saved for n in chain for v in region.activations(n)}:
+        producer = value.producer()
+        made = producer is not None and producer in of and of[producer] not in floats
+        readers = {of[n] in floats for n, _ in value.uses() if n in of}
+        mixed = (made and True in readers) or (not made and producer is not None and False in readers)
+        total += _conversion(value, device) if mixed else 0.0
+    return total
+
+
+def _conversion(value: oir.Value, device: Device) -> float:
+    figures = device if device.compute is not None else load_device(_LIKE)
+    size = nbytes(value)
+    return analytic.group_seconds(figures, work.Work("quantize", "float32", 0, size + size // 4, 0))
+
+
+def _device(program: Program) -> Device | None:
+    profile = annotations.get(program.model, Profile)
+    if profile is None:
+        return None
+    try:
+        return load_device(profile.edge)
+    except UsageError:  # its file has gone since; the operations say roughly the same
+        return None
+
+
+def _saving(chain: Chain, device: Device | None) -> Saving:
+    costs = [c for n in chain if (c := annotations.get(n, Cost)) is not None]
+    both = [(c.edge, c.edge_int8) for c in costs if c.edge is not None and c.edge_int8 is not None]
+    if both:
+        return Saving(sum(_gain(real, integer) for real, integer in both), both[0][1].source)
+    if device is None or device.compute is None:
+        return Saving(sum(map(work.macs, chain)) * _SAVED_PER_MAC + 1e-9, "estimated")
+    real = work.group(chain)
+    integer = work.Work(real.kind, "int8", real.macs, real.bytes // 4, real.weight_bytes // 4)
+    slow, fast = (analytic.group_seconds(device, w) for w in (real, integer))
+    known = sum(c.edge.seconds for c in costs if c.edge is not None)
+    return Saving((known or slow) * (1 - fast / slow), "predicted")
+
+
+def _gain(real: Time, integer: Time) -> float:
+    """Seconds saved. A difference within the spread of the measurements is none at all."""
+    gain = real.seconds - integer.seconds
+    noise = max(real.spread, integer.spread) * real.seconds
+    return 0.0 if -noise < gain < 0 else gain
