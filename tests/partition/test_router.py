@@ -256,7 +256,10 @@ def test_the_agreement_holds_on_images_that_nothing_was_calibrated_on(zoo: Path,
     known = cifar / "cifar10_train_calib_200.npz"
     source = recipes.Source(zoo / "models" / "resnet8_cifar10.onnx", (), recipes.Image("input"), known)
     options = recipes.BuildOptions(
-        "raspberrypi4", "x86-vm", {"mode": "input", "agreement": str(AGREEMENT)}, quantize="int8"
+        "raspberrypi4",
+        "x86-vm",
+        {"mode": "input", "agreement": str(AGREEMENT)},
+        quantizing=recipes.Quantizing("int8"),
     )
     pipeline.run(recipes.build(source, options), Program.empty(), Context(tmp_path), use_cache=False)
     held_out = data.load(cifar / "cifar10_test_lossless_250.npz", _specs(tmp_path))
