@@ -4,8 +4,6 @@ What integers a kernel works on does not change its time, so nothing has to be c
 quantized with ranges made up, profiled, and the times go to the groups that the nodes are of.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
