@@ -14,6 +14,7 @@ import edgecut
 from edgecut.ir import files
 
 NAME = "edgecut-runtime.pyz"
+UNIT = "edgecut.service"
 MODULES = (
     "ir/__init__.py",
     "ir/errors.py",
@@ -61,14 +62,45 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can name
 _RUN = """#!/bin/sh
 # Runs one request: run.sh --input x.npy [--server URL] [--cut NAME] [--output y.npz] [--json]
 set -eu
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 exec "${PYTHON:-python3}" "$here/edgecut-runtime.pyz" run "$here/../manifest.json" "$@"
 """
 _PROFILE = """#!/bin/sh
 # Times the edge half of every cut on this device, as JSON: profile.sh [--runs N] [--threads N]
 set -eu
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 exec "${PYTHON:-python3}" "$here/edgecut-runtime.pyz" profile "$here/../manifest.json" "$@"
+"""
+_UNIT = """# The device half as a service. Put the build in /opt/edgecut, then:
+#   cp /opt/edgecut/edge/edgecut.service /etc/systemd/system/ && systemctl enable --now edgecut
+# Requests are files that appear in /var/lib/edgecut/in; answers are lines of /var/lib/edgecut/answers.
+[Unit]
+Description=edgecut device runtime
+After=network.target
+StartLimitIntervalSec=0
+
+[Service]
+Environment=SERVER=http://127.0.0.1:8000
+EnvironmentFile=-/etc/edgecut.env
+DynamicUser=yes
+StateDirectory=edgecut
+ExecStartPre=/bin/mkdir -p /var/lib/edgecut/in
+ExecStart=/usr/bin/python3 /opt/edgecut/edge/edgecut-runtime.pyz watch /opt/edgecut --server ${SERVER} \\
+    --folder /var/lib/edgecut/in --answers /var/lib/edgecut/answers --queue /var/lib/edgecut/queue \\
+    --status /var/lib/edgecut/status.json
+Restart=always
+RestartSec=1
+# SIGTERM lets it finish the request under way.
+TimeoutStopSec=60
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+
+[Install]
+WantedBy=multi-user.target
 """
 
 
@@ -81,11 +113,12 @@ def write(folder: Path) -> list[Path]:
     Raises:
         TargetError: The disk is full or the place cannot be written.
     """
-    contents = {NAME: application(), "run.sh": _RUN.encode(), "profile.sh": _PROFILE.encode()}
-    for name, data in contents.items():
+    programs = {NAME: application(), "run.sh": _RUN.encode(), "profile.sh": _PROFILE.encode()}
+    for name, data in programs.items():
         files.write(folder / name, data)
         (folder / name).chmod(0o755)
-    return [folder / name for name in contents]
+    files.write(folder / UNIT, _UNIT.encode())
+    return [folder / name for name in (*programs, UNIT)]
 
 
 def application() -> bytes:

@@ -102,11 +102,14 @@ def background(builds: Sequence[Path], settings: Settings = Settings()) -> Itera
             thread.join(_DRAIN_S)
 
 
-def _uvicorn(builds: Sequence[Path], settings: Settings) -> Any:
-    import uvicorn
+def asgi(builds: Sequence[Path], settings: Settings) -> Any:
+    """The server of some builds as an ASGI application, whatever runs it.
 
+    Raises:
+        ModelError: A build is invalid.
+        UsageError: The tokens cannot be used.
+    """
     from edgecut.runtime import tokens
-    from edgecut.runtime.http11 import HeadDeadlineProtocol
     from edgecut.runtime.server import application
 
     repository = Repository(
@@ -114,8 +117,16 @@ def _uvicorn(builds: Sequence[Path], settings: Settings) -> Any:
     )
     allowed = tokens.read(settings.token_file) if settings.token_file else []
     engine = Engine(workers=settings.workers, max_waiting=settings.max_waiting)
+    return application(repository, engine, max_body=settings.max_body, tokens=allowed)
+
+
+def _uvicorn(builds: Sequence[Path], settings: Settings) -> Any:
+    import uvicorn
+
+    from edgecut.runtime.http11 import HeadDeadlineProtocol
+
     config = uvicorn.Config(
-        application(repository, engine, max_body=settings.max_body, tokens=allowed),
+        asgi(builds, settings),
         http=HeadDeadlineProtocol,
         log_level="error",
         access_log=False,

@@ -27,8 +27,16 @@ def serve(
     require_signature: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Public keys; one must have signed each manifest.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="uvicorn|ray", help="One process, or replicas on Ray Serve (edgecut[ray]).")
+    ] = "uvicorn",
+    replicas: Annotated[int, typer.Option(min=1, help="With --engine ray: copies of the server.")] = 1,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="With --engine ray: a running cluster, or auto.")
+    ] = None,
 ) -> None:
     """Answer requests for the cloud half of builds until interrupted."""
+    from edgecut.ir.errors import UsageError
     from edgecut.runtime import serving
 
     def announce(url: str) -> None:
@@ -45,4 +53,12 @@ def serve(
         key=tls_key,
         require_signature=require_signature,
     )
+    if engine == "ray":
+        from edgecut.runtime import ray_serving
+
+        cluster = ray_serving.Cluster(replicas, ray_address)
+        ray_serving.serve(builds, host=host, port=port, settings=settings, cluster=cluster, announce=announce)
+        return
+    if engine != "uvicorn" or replicas > 1 or ray_address:
+        raise UsageError("several replicas need --engine ray", where=f"--engine {engine}")
     serving.serve(builds, host=host, port=port, settings=settings, announce=announce)

@@ -64,7 +64,7 @@ def script(models: list[str]) -> str:
 # and --minShapes, --optShapes, --maxShapes do not apply. EXTRA adds flags, such as EXTRA=--fp16.
 # Models with Q/DQ get --int8, which lets TensorRT use the scales that they carry.
 set -eu
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 out=${{1:-"$here/../tensorrt"}}
 for model in {names}; do
     mkdir -p "$out/$model/1"

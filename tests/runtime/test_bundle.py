@@ -81,9 +81,38 @@ def test_bytes_depend_on_the_sources_alone(tmp_path: Path) -> None:
     assert (tmp_path / bundle.NAME).read_bytes() == first
 
 
-def test_scripts_are_posix_sh(tmp_path: Path) -> None:
+def test_scripts_are_posix_sh(tmp_path: Path, root: Path, stepwise_build: Path) -> None:
     shell = shutil.which("dash") or shutil.which("sh") or "sh"
-    for path in bundle.write(tmp_path):
-        if path.suffix == ".sh":
-            assert subprocess.run([shell, "-n", path], check=False).returncode == 0
-            assert os.access(path, os.X_OK)
+    written = [path for path in bundle.write(tmp_path) if path.suffix == ".sh"]
+    scripts = [*written, stepwise_build / "cloud" / "tensorrt.sh", *root.glob("tests/*/run.sh")]
+    assert len(scripts) == 5
+    for path in scripts:
+        assert subprocess.run([shell, "-n", path], check=False).returncode == 0
+        assert os.access(path, os.X_OK)
+
+
+def test_shellcheck_finds_nothing(tmp_path: Path, root: Path, stepwise_build: Path) -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    written = [path for path in bundle.write(tmp_path) if path.suffix == ".sh"]
+    scripts = [*written, stepwise_build / "cloud" / "tensorrt.sh", *root.glob("tests/*/run.sh")]
+    found = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    bundle.write(tmp_path)
+    # What it starts need not be on this machine.
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / bundle.UNIT)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    about_us = [line for line in found.stderr.splitlines() if bundle.UNIT in line]
+    assert [line for line in about_us if "not executable" not in line] == []
+    # The options that the unit starts it with are ones that it has.
+    unit = (tmp_path / bundle.UNIT).read_text().replace("\\\n", " ")
+    line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+    arguments = line.split("edgecut-runtime.pyz ")[1].split()
+    from edgecut.runtime import main
+
+    assert main._parser().parse_args(arguments).command is main._watch
