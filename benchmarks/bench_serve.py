@@ -127,9 +127,7 @@ def main() -> None:
     models += [p for p in (ZOO / "resnet8_cifar10.onnx", ZOO / "mobilenetv2_imagenet.onnx") if p.exists()]
     print("## Serving, and the runtime's own time\n")
     print("`edgecut serve` with one worker and one thread, clients on the same machine and processor, float")
-    print(
-        f"inputs as binary tensors, {REQUESTS} requests, best of {ROUNDS} rounds; ratio: of requests per second.\n"
-    )
+    print(f"inputs as binary tensors, {REQUESTS} requests, best of {ROUNDS} rounds; ratio: of requests/s.\n")
     print("| | requests/s | ratio | p50, ms | p99, ms |")
     print("|---|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as folder:
