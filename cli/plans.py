@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgecut.ir.annotations import Baseline, CutFigures
     from edgecut.ir.program import Program
+    from edgecut.passes.partition.picture import Picture
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Asked:
     item: Any
     """The partition pass with the user's options."""
     as_json: bool
-    svg: Path | None
+    plot: Path | None
     """Where to draw it, too."""
     objectives: tuple[str, ...]
     """Of the Pareto front."""
@@ -83,12 +84,12 @@ def explain(program: Program, asked: Asked) -> None:
 
 def sweep(program: Program, asked: Asked) -> None:
     """Draw the optimum over bandwidth and round trip."""
-    from edgecut.passes.partition import planning, sweep_svg, sweep_text
+    from edgecut.passes.partition import planning, sweep_picture, sweep_text
     from edgecut.passes.partition.sweep import sweep as find
 
     request = asked.item.request(program)
     drawn = find(planning.pose(program, request), request)
-    _draw(asked.svg, sweep_svg.svg(drawn))
+    _draw(asked.plot, sweep_picture.picture(drawn))
     if asked.as_json:
         _json(drawn)
     else:
@@ -97,13 +98,13 @@ def sweep(program: Program, asked: Asked) -> None:
 
 def pareto(program: Program, asked: Asked) -> None:
     """Print the Pareto front."""
-    from edgecut.passes.partition import pareto_svg, planning
+    from edgecut.passes.partition import pareto_picture, planning
     from edgecut.passes.partition.mixed import shown
     from edgecut.passes.partition.pareto import front
 
     request = asked.item.request(program)
     found = front(planning.pose(program, request), request, asked.objectives)
-    _draw(asked.svg, pareto_svg.svg(found))
+    _draw(asked.plot, pareto_picture.picture(found))
     if asked.as_json:
         _json(found)
         return
@@ -129,11 +130,11 @@ def _json(value: Any) -> None:
     print(typed.dumps(value, indent=2))
 
 
-def _draw(path: Path | None, svg: str) -> None:
-    from edgecut.ir import files
+def _draw(path: Path | None, drawn: Picture) -> None:
+    from edgecut.passes.partition import picture
 
     if path is not None:
-        files.write(path, svg.encode())
+        picture.write(drawn, path)
 
 
 def _print(what: Any) -> None:

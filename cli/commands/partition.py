@@ -25,8 +25,8 @@ def partition(
     pareto: Annotated[
         str | None, typer.Option(metavar="NAME,..", help="The front of these objectives.")
     ] = None,
-    svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --sweep or --pareto: draw it here too.")
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --sweep or --pareto: draw it too (.svg, .png).")
     ] = None,
     depfile: Depfile = None,
     json: Json = False,
@@ -44,11 +44,11 @@ def partition(
     wanted = [name for name, value in looks.items() if value]
     if len(wanted) > 1 or (wanted and output):
         raise UsageError("give one of -o, --list-cuts, --explain, --sweep and --pareto")
-    if svg and wanted not in (["sweep"], ["pareto"]):
-        raise UsageError("--svg goes with --sweep or --pareto")
+    if plot and wanted not in (["sweep"], ["pareto"]):
+        raise UsageError("--plot goes with --sweep or --pareto")
     flags = session.Flags(depfile=depfile)
     if wanted:
-        asked = plans.Asked(item, json, svg, tuple((pareto or "").split(",")))
+        asked = plans.Asked(item, json, plot, tuple((pareto or "").split(",")))
         plans.LOOKS[wanted[0]](session.run(source, flags), asked)
         return
     passes = [*source, item]

@@ -61,6 +61,22 @@ def latency_over_bandwidth(lines: Sequence[Line], marker_mbps: float, low: float
     return "".join([*parts, "</svg>"])
 
 
+def legend(lines: Sequence[Line]) -> str:
+    """The name of each line beside a piece of it."""
+    height = 20 * len(lines) + 4
+    parts = [_open(WIDTH, height, "Legend")]
+    for i, line in enumerate(lines):
+        y = 20 * i + 12
+        parts.append(f'<path class="line {line.style}" d="M{LEFT} {y}h34"/>')
+        parts.append(_text(LEFT + 44, y + 4, line.name, "start"))
+    return "".join([*parts, "</svg>"])
+
+
+def shortened(name: str, most: int = 30) -> str:
+    """A name that fits beside a picture."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def bars(rows: Sequence[tuple[str, float | None, str]]) -> str:
     """One horizontal bar per row of name, seconds (None: impossible) and CSS class."""
     known = [time for _, time, _ in rows if time is not None]
@@ -69,7 +85,8 @@ def bars(rows: Sequence[tuple[str, float | None, str]]) -> str:
     parts = [_open(WIDTH, height, "Latency of each plan")]
     for i, (name, time, style) in enumerate(rows):
         y = 26 * i + 4
-        parts.append(_text(230, y + 14, name if len(name) <= 36 else f"{name[:35]}…", "end"))
+        title = f"<title>{escape(name)}</title>"
+        parts.append(f"<g>{title}{_text(230, y + 14, shortened(name), 'end')}</g>")
         if time is None:
             parts.append(_text(240, y + 14, "not possible", "start"))
             continue

@@ -69,11 +69,14 @@ def test_every_listed_cut_can_be_forced(profiled: Path) -> None:
 
 def test_sweep_and_front_are_drawn(profiled: Path, tmp_path: Path) -> None:
     picture = tmp_path / "sweep.svg"
-    shown = partition(profiled, "--sweep", "--svg", str(picture), *FAST).stdout
+    shown = partition(profiled, "--sweep", "--plot", str(picture), *FAST).stdout
     assert "best cut by round trip" in shown
     assert ET.parse(picture).getroot().tag.endswith("svg")
+    image = tmp_path / "sweep.png"
+    partition(profiled, "--sweep", "--plot", str(image), *FAST)
+    assert image.read_bytes().startswith(b"\x89PNG")
     front = partition(
-        profiled, "--pareto", "latency,energy", "--network", "wifi", "--svg", str(picture)
+        profiled, "--pareto", "latency,energy", "--network", "wifi", "--plot", str(picture)
     ).stdout
     assert "energy" in front.splitlines()[0]
     assert ET.parse(picture).getroot().tag.endswith("svg")
@@ -98,7 +101,8 @@ def test_a_budget_that_cannot_be_kept_leaves_no_file(profiled: Path, tmp_path: P
     ("options", "message"),
     [
         (("--sweep", "--explain"), "give one of"),
-        (("--svg", "x.svg"), "--svg goes with"),
+        (("--plot", "x.svg"), "--plot goes with"),
+        (("--sweep", "--plot", "x.gif"), "neither .svg nor .png"),
         (("--objective", "beauty"), "one of: latency, energy"),
         (("--network", "pigeon"), "unknown network 'pigeon'"),
         (("--cut", "nothing"), "no tensor named 'nothing'"),

@@ -15,7 +15,14 @@ from edgecut.ir.errors import ConstraintError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import pipeline
 from edgecut.passes.base import Context
-from edgecut.passes.partition import explain_text, pareto_svg, planning, sweep_svg, sweep_text
+from edgecut.passes.partition import (
+    explain_text,
+    pareto_picture,
+    picture,
+    planning,
+    sweep_picture,
+    sweep_text,
+)
 from edgecut.passes.partition.explain import Explanation, explain
 from edgecut.passes.partition.mixed import MixedSolver
 from edgecut.passes.partition.objective import Rates
@@ -164,8 +171,8 @@ def test_sweep_is_drawn_as_text_and_svg(program: Program, network: str) -> None:
     assert max(len(line) for line in shown.splitlines()) <= 100
     for name in ("edge-only", "b", "cloud-only", "jpeg q95"):
         assert name in shown
-    picture = ET.fromstring(sweep_svg.svg(found))
-    lines = picture.findall("{http://www.w3.org/2000/svg}polyline")
+    drawn = ET.fromstring(picture.svg(sweep_picture.picture(found)))
+    lines = drawn.findall("{http://www.w3.org/2000/svg}polyline")
     # Three cuts, three uploads, and a thick stretch for each cut that is best in the range.
     assert len(lines) >= 6
     assert all(line.get("points") for line in lines)
@@ -174,8 +181,8 @@ def test_sweep_is_drawn_as_text_and_svg(program: Program, network: str) -> None:
 def test_front_is_drawn_as_svg(program: Program, tmp_path: Path) -> None:
     request = Partition(network="wifi", edge="raspberrypi4").request(program)
     found = front(planning.pose(program, request), request, ("latency", "energy"))
-    picture = ET.fromstring(pareto_svg.svg(found))
-    assert len(picture.findall("{http://www.w3.org/2000/svg}circle")) == len(found.points)
+    drawn = ET.fromstring(picture.svg(pareto_picture.picture(found)))
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}circle")) == len(found.points)
 
 
 def test_a_required_win_is_measured_against_the_best_baseline(program: Program, network: str) -> None:
