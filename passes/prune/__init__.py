@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""Whole channels removed, and the weights that are left refitted."""

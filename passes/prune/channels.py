@@ -1,22 +1,26 @@
 """The pass ``prune``: whole channels of convolutions and matrix products removed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgecut.frontends import data
 from edgecut.frontends.data import Dataset
-from edgecut.ir import work
-from edgecut.ir.errors import ConstraintError, ModelError, UsageError
-from edgecut.ir.program import Program, static_shape
-from edgecut.passes import numerics, split, stale
+from edgecut.ir import annotations, work
+from edgecut.ir.annotations import Profile
+from edgecut.ir.errors import ModelError, UsageError
+from edgecut.ir.program import Program
+from edgecut.passes import numerics, split
+from edgecut.passes.augment import Augment
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.prune import choose, reconstruction, refit, rules, shrink
-from edgecut.passes.prune.dims import Axis, Channel, ChannelGroup
+from edgecut.passes.prune import choose, reconstruction, rules, search
+from edgecut.passes.prune.attempt import Attempt, Workshop
+from edgecut.passes.prune.dims import ChannelGroup
 from edgecut.passes.prune.reconstruction import Order
+from edgecut.passes.prune.resources import Resource
 from edgecut.passes.prune.sensitivity import sensitivities
-from edgecut.passes.quantize.budget import Budget, Judge
+from edgecut.passes.quantize.budget import Budget, Judge, Quality
 
 # Share of equal answers below which the user is told without having asked.
 ALARMING = 0.9
@@ -36,15 +40,16 @@ class Prune(Pass):
     numeric: ClassVar[bool] = True
 
     ratio: float = option(0.0, help="share of the channels of each group to remove, 0 to below 1")
-    macs: float = option(
-        0.0, help="share of multiply-accumulates to save, where it costs least, 0 to below 1"
-    )
+    macs: float = option(0.0, help="share of multiply-accumulates to save, where it costs least")
+    size: float = option(0.0, help="share of the bytes of weights to save, where it costs least")
+    speedup: float = option(1.0, help="times as fast on the profiled edge target; profiled again to be sure")
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
     importance: Literal["auto", "l1", "l2", "effect"] = option(
         "auto", help="what channels are judged by; auto: effect where there is calibration data, else l2"
     )
     multiple: int = option(1, help="keep a multiple of so many channels, as fast kernels like")
     samples: int | None = option(None, help="use only so many samples, from the start")
+    augment: Augment = option("none", help="flip: refit to every image mirrored too")
     max_accuracy_drop: float | None = option(None, help="budget: points of top-1, with labels")
     min_sqnr: float | None = option(None, help="budget: dB at the worst output")
     min_agreement: float | None = option(None, help="budget: share of samples with the same top-1, 0 to 1")
@@ -52,15 +57,17 @@ class Prune(Pass):
 
     def check_before(self, program: Program) -> None:
         """Refuse options that make no sense, and a program that is quantized already."""
-        for name in ("ratio", "macs"):
+        for name in ("ratio", "macs", "size"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(
                     f"is {getattr(self, name)}", where=f"prune{{{name}}}", hint="0 up to, but not, 1"
                 )
+        if self.speedup < 1:
+            raise UsageError(f"is {self.speedup}", where="prune{speedup}", hint="1.5: half as fast again")
+        if sum(map(bool, (self.ratio, self.macs, self.size, self.speedup > 1))) > 1:
+            raise UsageError("takes one of ratio, macs, size and speedup", where="prune")
         if self._budget and self.calibration is None:
             raise UsageError("needs calibration data to judge its budget by", where="prune")
-        if self.ratio and self.macs:
-            raise UsageError("takes either ratio or macs", where="prune")
         for name in ("multiple", "samples"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -69,46 +76,69 @@ class Prune(Pass):
             raise UsageError(
                 "needs calibration data", where="prune{importance=effect}", hint="--calibration DATA"
             )
-        if (self.ratio or self.macs) and any(n.op_type == "QuantizeLinear" for n in program.nodes):
+        if self._is_on and any(n.op_type == "QuantizeLinear" for n in program.nodes):
             raise ModelError("is quantized already", where=program.graph.name, hint="prune before quantize")
+        if self.speedup > 1 and annotations.get(program.model, Profile) is None:
+            raise UsageError("needs a profile", where="prune{speedup}", hint="profile{edge=TARGET} before it")
 
     def run(self, program: Program, context: Context) -> Program:
         """Find the groups, remove the least important channels, and refit."""
-        if not self.ratio and not self.macs:
+        if not self._is_on:
             return program
-        groups = rules.analyse(program).groups()
+        groups = rules.groups(program)
         dataset = self._load(program)
-        removed = self._choose(program, groups, dataset)
-        if not removed:
-            what = "no group has a channel to spare" if groups else "has no removable channel"
-            raise ModelError(what, where=program.graph.name, hint="a larger ratio, or no prune")
-        before, expected = program.copy(), numerics.reference(program)
-        figures = {"groups": len(groups), "channels_removed": len(removed), **_figures(before, "_before")}
-        kept = _kept(removed)
-        shrink.remove(program, removed)
-        stale.drop(program)
+        judge = None
         if dataset is not None:
-            names = refit.layers(before, program)
-            with context.progress.task("refitting", len(names)) as advance:
-                refit.refit(before, program, names, kept, dataset, advance)
-            figures |= self._judge(expected, program, split.test(dataset), context)
-        context.metrics = {**figures, **_figures(program, "")}
-        return program
+            unseen = split.test(dataset)
+            judge = Judge(numerics.reference(program), unseen, unseen.labels)
+        orders = self._orders(program, groups, dataset)
+        shop = Workshop(program, groups, orders, dataset, judge, self.augment, context)
+        found = self._search(shop)
+        if found is None or not found.removed:
+            return self._nothing(shop)
+        if found.quality is not None:
+            self._tell(found.quality, program, context)
+        context.metrics = {
+            "groups": len(groups), "channels_removed": found.removed, **_figures(program, "_before"),
+            **_judged(found.quality, dataset), **_figures(found.program, ""),
+        }  # fmt: skip
+        return found.program
 
-    def _judge(
-        self, expected: Program, program: Program, unseen: Dataset, context: Context
-    ) -> dict[str, float | str]:
-        """Figures on samples held out; without a budget, a loss that nobody can want is told."""
-        quality = Judge(expected, unseen, unseen.labels).quality(program)
-        if self._budget and not self._budget.holds(quality):
-            what = f"the accuracy budget does not hold: {quality}"
-            if not self.best_effort:
-                raise ConstraintError(what, where=program.graph.name, hint="prune less, or best_effort")
-            context.warn(what)
-        elif not self._budget and quality.agreement is not None and quality.agreement < ALARMING:
+    def _search(self, shop: Workshop) -> Attempt | None:
+        """The pruned program that was asked for."""
+        if self.ratio:
+            return shop.attempt(choose.by_ratio(shop.groups, self.ratio, self.multiple))
+        if self.speedup > 1:
+            return search.faster(shop, self.speedup, self.multiple)
+        if self.macs or self.size:
+            resource: Resource = "macs" if self.macs else "size"
+            return shop.attempt(search.counts(shop, resource, self.macs or self.size, self.multiple))
+        return search.most(shop, self._budget, self.multiple)
+
+    def _nothing(self, shop: Workshop) -> Program:
+        """Say that no channel can be removed."""
+        program = shop.program
+        if not shop.groups:
+            what = "has no removable channel"
+        elif self._budget and not (self.ratio or self.macs or self.size):
+            what = "no channel can be spared within the accuracy budget"
+        else:
+            what = "no group has a channel to spare"
+        if self.best_effort and shop.groups:
+            shop.context.warn(f"{what}: nothing is pruned")
+            return program
+        raise ModelError(what, where=program.graph.name, hint="a larger ratio, or no prune")
+
+    def _tell(self, quality: Quality, program: Program, context: Context) -> None:
+        """Hold the budget; without one, a loss that nobody can want is told."""
+        if self._budget:
+            self._budget.require(quality, program.graph.name, self.best_effort, context.warn)
+        elif quality.agreement is not None and quality.agreement < ALARMING:
             context.warn(f"pruning left {quality} on samples held out: prune less, or set a budget")
-        found: dict[str, float | str] = {"judged_on": len(unseen), "sqnr_db": round(quality.sqnr_db, 3)}
-        return found if quality.agreement is None else {**found, "agreement": round(quality.agreement, 4)}
+
+    @property
+    def _is_on(self) -> bool:
+        return bool(self.ratio or self.macs or self.size or self.speedup > 1 or self._budget)
 
     @property
     def _budget(self) -> Budget:
@@ -135,33 +165,19 @@ class Prune(Pass):
         effects = [reconstruction.order(group, moments, sensitivity) for group in groups]
         return [effect or other for effect, other in zip(effects, magnitudes, strict=True)]
 
-    def _choose(
-        self, program: Program, groups: Sequence[ChannelGroup], dataset: Dataset | None
-    ) -> list[Channel]:
-        orders = self._orders(program, groups, dataset)
-        if self.macs:
-            counts = choose.by_macs(program, groups, orders, self.macs, self.multiple)
-        else:
-            counts = choose.by_ratio(groups, self.ratio, self.multiple)
-        return choose.channels(groups, orders, counts)
 
-
-def _kept(removed: Sequence[Channel]) -> dict[str, list[int]]:
-    """Positions that are left on the channel axes of values, by name of the value."""
-    gone: dict[str, set[int]] = {}
-    sizes: dict[str, int] = {}
-    for (value, axis), positions in _dynamic(removed):
-        name = value.name or ""
-        gone.setdefault(name, set()).update(positions)
-        sizes[name] = (static_shape(value) or ())[axis]
-    return {name: [i for i in range(sizes[name]) if i not in positions] for name, positions in gone.items()}
-
-
-def _dynamic(removed: Sequence[Channel]) -> Iterator[tuple[Axis, tuple[int, ...]]]:
-    for channel in removed:
-        for (value, axis), positions in channel.places:
-            if value.const_value is None:
-                yield (value, axis), positions
+def _judged(quality: Quality | None, dataset: Dataset | None) -> dict[str, float | str]:
+    if quality is None or dataset is None:
+        return {}
+    found: dict[str, float | str] = {
+        "judged_on": len(split.test(dataset)),
+        "sqnr_db": round(quality.sqnr_db, 3),
+    }
+    if quality.agreement is not None:
+        found["agreement"] = round(quality.agreement, 4)
+    if quality.accuracy_drop is not None:
+        found["accuracy_drop"] = round(quality.accuracy_drop, 2)
+    return found
 
 
 def _figures(program: Program, suffix: str) -> dict[str, float | str]:

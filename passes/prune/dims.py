@@ -45,9 +45,16 @@ class ChannelGroup:
 
 
 class Dims:
-    """The positions of a graph, as a union-find over ids."""
+    """The positions of a graph, as a union-find over ids.
 
-    def __init__(self) -> None:
+    Args:
+        seen: What a first look at the same graph found.
+    """
+
+    def __init__(self, seen: Dims | None = None) -> None:
+        self.seen = seen
+        self.undecided = False
+        """Whether something was left open that a second look can decide."""
         self._parent: list[int] = []
         self._fixed: set[int] = set()
         self._ids: dict[oir.Value, list[Ids]] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as oir
@@ -16,15 +17,18 @@ from numpy.typing import NDArray
 
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes.numerics import Runner, Sample
+from edgecut.passes.prune import linear
 from edgecut.passes.prune.dims import ChannelGroup
 from edgecut.passes.prune.importance import input_axis, reads
 
 Floats = NDArray[np.float64]
-Moments = Mapping[oir.Value, Floats]
+Moments = Mapping[oir.Node, Floats]
 
-# Pixels of one sample that are looked at.
-ROWS = 512
-# Inputs wider than this are judged without their correlations: the moments of 4096 channels take 128 MiB.
+# Rows of results of one sample that are looked at.
+ROWS = 128
+# Convolutions that read more than this per result are judged tap by tap: all moments have to fit in memory.
+MAX_FEATURES = 2304
+# Channels more than these are judged without their correlations: the moments of 4096 take 128 MiB.
 MAX_WIDTH = 4096
 _DAMPING = 1e-4
 
@@ -39,24 +43,27 @@ class Order:
     """After each: error power over signal power at the outputs, as far as the layers that read it tell."""
 
 
-def moments(program: Program, samples: Iterable[Sample]) -> dict[oir.Value, Floats]:
-    """Second moments of the channels of what nodes with weights read, a constant 1 appended.
+def moments(program: Program, samples: Iterable[Sample]) -> dict[oir.Node, Floats]:
+    """Second moments of what nodes with weights read for a result, a constant 1 appended.
+
+    A convolution reads channels times taps. Where these are many, they are those of the channels alone, as if
+    each tap read by itself, and where channels are many too, only the diagonal is filled.
 
     Returns:
-        Per value [channels + 1, channels + 1]; only the diagonal is filled where channels are many.
+        Per node [features + 1, features + 1].
     """
-    read = {n.inputs[0]: n for n in program.nodes if reads(n) and n.inputs[0] is not None}
-    values = {v: n for v, n in read.items() if v is not None and static_shape(v) is not None}
+    nodes = [n for n in program.nodes if reads(n) and static_shape(n.outputs[0]) is not None]
     inputs = {spec.name for spec in program.inputs}
-    runner = Runner(program, [v.name or "" for v in values if v.name not in inputs])
-    sums: dict[oir.Value, Floats] = {}
+    read = dict.fromkeys(_read(n).name or "" for n in nodes)
+    runner = Runner(program, [name for name in read if name not in inputs])
+    sums: dict[oir.Node, Floats] = {}
     count = 0
     for sample in samples:
         results, count = {**sample, **runner(sample)}, count + 1
-        for value, node in values.items():
-            own = _moment(results[value.name or ""], 1 if node.op_type == "Conv" else -1, count)
-            sums[value] = sums[value] + own if value in sums else own
-    return {value: total / count for value, total in sums.items()}
+        for node in nodes:
+            own = _moment(_rows(node, results[_read(node).name or ""], count))
+            sums[node] = sums[node] + own if node in sums else own
+    return {node: total / count for node, total in sums.items()}
 
 
 def order(group: ChannelGroup, moments: Moments, sensitivity: Mapping[str, float]) -> Order | None:
@@ -64,7 +71,7 @@ def order(group: ChannelGroup, moments: Moments, sensitivity: Mapping[str, float
 
     Args:
         group: The group.
-        moments: Of the values that layers read.
+        moments: Of what layers read.
         sensitivity: Of the outputs to errors of each layer, by its node's name.
     """
     readers = _readers(group, moments, sensitivity)
@@ -91,10 +98,8 @@ class _Reader:
     def __init__(
         self, weight: Floats, moment: Floats, places: Sequence[Sequence[int]], importance: float
     ) -> None:
-        self.places = [np.asarray(p) for p in places]
-        self.single = all(len(p) == 1 for p in places)
-        self.first = np.asarray([p[0] for p in places])
-        signal = float(np.einsum("if,ij,jf->", weight, moment[:-1, :-1], weight))
+        self.places = np.asarray(places)
+        signal = float(np.einsum("if,ij,jf->", weight, moment[:-1, :-1], weight, optimize=True))
         damping = _DAMPING * np.trace(moment) / len(moment) + 1e-12
         self.inverse = np.linalg.inv(moment + damping * np.eye(len(moment)))
         self.weight = np.concatenate([weight, np.zeros((1, weight.shape[1]))])
@@ -102,23 +107,20 @@ class _Reader:
 
     def costs(self, left: Sequence[int]) -> Floats:
         """What losing each of the channels would cost, as a share of the signal."""
-        if self.single:
-            at = self.first[left]
-            power = np.einsum("if,if->i", self.weight[at], self.weight[at])
-            return np.asarray(self.scale * power / self.inverse[at, at])
-        return np.asarray([self.scale * self._cost(self.places[i]) for i in left])
+        at = self.places[left]
+        weight = self.weight[at]
+        if at.shape[1] == 1:
+            power = np.einsum("ijf,ijf->i", weight, weight)
+            return np.asarray(self.scale * power / self.inverse[at[:, 0], at[:, 0]])
+        blocks = self.inverse[at[:, :, None], at[:, None, :]]
+        return np.asarray(self.scale * np.einsum("ijf,ijf->i", weight, np.linalg.solve(blocks, weight)))
 
     def remove(self, channel: int) -> None:
         """Take a channel out and refit the others."""
         at = self.places[channel]
-        block = np.linalg.solve(self.inverse[np.ix_(at, at)], np.eye(len(at)))
-        across = self.inverse[:, at] @ block
+        across = np.linalg.solve(self.inverse[np.ix_(at, at)], self.inverse[at, :]).T
         self.weight = self.weight - across @ self.weight[at]
         self.inverse = self.inverse - across @ self.inverse[at, :]
-
-    def _cost(self, at: NDArray[np.int64]) -> float:
-        weight = self.weight[at]
-        return float(np.sum(weight * np.linalg.solve(self.inverse[np.ix_(at, at)], weight)))
 
 
 def _readers(group: ChannelGroup, moments: Moments, sensitivity: Mapping[str, float]) -> list[_Reader]:
@@ -128,28 +130,50 @@ def _readers(group: ChannelGroup, moments: Moments, sensitivity: Mapping[str, fl
         rank = len(static_shape(value) or ())
         for node, index in value.uses():
             here = 1 if node.op_type == "Conv" else rank - 1
-            if index or value not in moments or not reads(node) or position != here:
+            if index or node not in moments or position != here:
                 continue
-            places = [dict(channel.places)[axis] for channel in group.channels]
+            taps = _taps(node)
+            at = [[p * taps + t for p in dict(c.places)[axis] for t in range(taps)] for c in group.channels]
             importance = sensitivity.get(node.name or "", 1.0)
-            found.append(_Reader(_matrix(node), moments[value], places, importance))
+            found.append(_Reader(_matrix(node, taps), moments[node], at, importance))
     return found
 
 
-def _matrix(node: oir.Node) -> Floats:
-    """The weights as [inputs, results and taps]."""
+def _read(node: oir.Node) -> oir.Value:
+    value = node.inputs[0]
+    assert value is not None
+    return value
+
+
+def _taps(node: oir.Node) -> int:
+    """Features per input channel that are looked at together."""
+    if node.op_type != "Conv" or not linear.is_linear(node):
+        return 1
+    features = linear.feature_count(node)
+    return int(np.prod(linear.shape(node.inputs[1])[2:])) if features <= MAX_FEATURES else 1
+
+
+def _matrix(node: oir.Node, taps: int) -> Floats:
+    """The weights as [features, results], or [channels, results and taps] where each tap reads by itself."""
     weight = node.inputs[1]
     assert weight is not None
     assert weight.const_value is not None
-    array = np.moveaxis(np.asarray(weight.const_value.numpy(), np.float64), input_axis(node), 0)
+    array = np.asarray(weight.const_value.numpy(), np.float64)
+    if taps > 1:
+        return np.asarray(array.reshape(len(array), -1).T)
+    array = np.moveaxis(array, input_axis(node), 0)
     return array.reshape(len(array), -1)
 
 
-def _moment(array: NDArray[np.generic], axis: int, seed: int) -> Floats:
-    rows = np.moveaxis(np.asarray(array, np.float64), axis, -1)
+def _rows(node: oir.Node, array: NDArray[Any], seed: int) -> Floats:
+    if _taps(node) > 1:
+        return np.asarray(linear.patches(node, array, linear.choose(linear.results(node), ROWS, seed))[0])
+    rows = np.moveaxis(array, 1 if node.op_type == "Conv" else -1, -1)
     rows = rows.reshape(-1, rows.shape[-1])
-    if len(rows) > ROWS:
-        rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), ROWS, replace=False))]
+    return np.asarray(rows[linear.choose(len(rows), ROWS, seed)], np.float64)
+
+
+def _moment(rows: Floats) -> Floats:
     rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
     if rows.shape[1] > MAX_WIDTH:
         return np.diag(np.mean(rows * rows, axis=0))

@@ -1,30 +1,36 @@
 """Refits what is left of the weights so that the pruned network computes what the original one did.
 
 Layer by layer, from the inputs on: each weight matrix is corrected by the ridge regression of what is missing
-in its results on what it now reads. No labels and no training; nothing changes where nothing is missing.
+in its results on what it now reads. The last layer before a residual addition makes up for what is missing in
+the sum, whichever branch lost it. No labels and no training; nothing changes where nothing is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as oir
 from numpy.typing import NDArray
 
+from edgecut.frontends.data import Dataset
 from edgecut.ir.program import Program
-from edgecut.passes import numerics, split
-from edgecut.passes.numerics import Array, Sample
-from edgecut.passes.prune.rules import integer
+from edgecut.passes import augment, numerics, split
+from edgecut.passes.augment import Augment
+from edgecut.passes.numerics import Sample
+from edgecut.passes.prune import linear
+from edgecut.passes.prune.linear import Layer
 
 Floats = NDArray[np.float64]
 Kept = Mapping[str, Sequence[int]]
 
 # Rows of the regression that one sample gives at most: neighbouring pixels say much the same.
 ROWS = 256
+# Rows that are enough altogether, where there are many samples.
+ALL_ROWS = 65536
 # Ridges tried, relative to the mean square of the features; no correction at all is tried too.
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # Layers with more inputs than this per result would need gigabytes for their normal equations.
 MAX_FEATURES = 8192
 
@@ -35,11 +41,12 @@ def layers(before: Program, after: Program) -> list[str]:
     changed: set[oir.Node] = set()
     found = []
     for node in after.nodes:
-        same = [_shape(a) == _shape(b) for a, b in zip(node.inputs, old[node.name].inputs, strict=False)]
+        pairs = zip(node.inputs, old[node.name].inputs, strict=False)
+        same = [linear.shape(a) == linear.shape(b) for a, b in pairs]
         if all(same) and not any(v is not None and v.producer() in changed for v in node.inputs):
             continue
         changed.add(node)
-        if _is_linear(node) and _features(node) <= MAX_FEATURES:
+        if linear.is_linear(node) and linear.feature_count(node) <= MAX_FEATURES:
             found.append(node.name or "")
     return found
 
@@ -47,9 +54,10 @@ def layers(before: Program, after: Program) -> list[str]:
 def refit(
     before: Program,
     after: Program,
-    names: Iterable[str],
+    names: Sequence[str],
     kept: Kept,
-    samples: Iterable[Sample],
+    dataset: Dataset,
+    kind: Augment = "none",
     advance: Callable[[], None] = lambda: None,
 ) -> None:
     """Correct the weights of these nodes of the pruned program, in place.
@@ -59,36 +67,84 @@ def refit(
         after: The pruned program, with the same names.
         names: Nodes, in topological order, as `layers` gives them.
         kept: Positions of the channels that are left, by name of the value that holds them.
-        samples: Inputs; iterated over once per layer.
+        dataset: Inputs; some are held out, to choose the ridge by. Gone through twice per layer.
+        kind: How more inputs are made out of them.
         advance: Called after each layer.
     """
+    fit, test = augment.apply(split.fit(dataset), kind), split.test(dataset)
+    rows = min(ROWS, max(1, ALL_ROWS // len(fit)))
     nodes = {n.name: n for n in after.nodes}
-    for name in names:
-        _refit_layer(before, after, nodes[name], kept, samples)
+    for i, name in enumerate(names):
+        layer = Layer.of(nodes[name])
+        aim = _Aim.of(layer, frozenset(names[i:]))
+        measure = _Measure(before, after, layer, aim, kept)
+        measure.correct(measure.equations(fit, rows), measure.equations(test, rows))
         advance()
 
 
-def _refit_layer(
-    before: Program, after: Program, node: oir.Node, kept: Kept, samples: Iterable[Sample]
-) -> None:
-    layer = _Layer.of(node)
-    output = node.outputs[0].name or ""
-    now = numerics.probe(after, node.inputs[0].name or "") if node.inputs[0] is not None else None
-    target = numerics.probe(before, output)
-    assert now is not None
-    fit, test = _Normal(), _Normal()
-    for index, sample in enumerate(samples):
-        wanted = layer.results(target(sample))
-        chosen = _choose(len(wanted), index)
-        wanted = wanted[chosen][:, kept.get(output, slice(None))]
-        features = layer.features(now(sample), chosen)
-        missing = wanted - layer.apply(features)
-        (test if split.is_held_out(index) else fit).add(features, layer.grouped(missing))
-    changes = [fit.solve(ridge) for ridge in RIDGES]
-    errors = [test.error(change) for change in changes]
-    best = int(np.argmin(errors))
-    if errors[best] < 0:
-        layer.correct(changes[best])
+@dataclass(frozen=True)
+class _Aim:
+    """What a layer's results, plus what is added to them, should be."""
+
+    target: str
+    """A value of the original."""
+    other: str | None
+    """The other operand of the addition, in the pruned program."""
+
+    @classmethod
+    def of(cls, layer: Layer, open_: Collection[str]) -> _Aim:
+        """The sum, where the other operand does not change any more; else the layer's own results.
+
+        Args:
+            layer: The layer.
+            open_: Names of the nodes that are yet to be corrected, itself among them.
+        """
+        alone = cls(layer.result.name or "", None)
+        users = [user for user, _ in layer.result.uses()]
+        if len(users) != 1 or users[0].op_type != "Add" or layer.result.is_graph_output():
+            return alone
+        other = next((v for v in users[0].inputs if v is not layer.result), None)
+        if (
+            other is None
+            or linear.shape(other) != linear.shape(layer.result)
+            or not _is_settled(other, open_)
+        ):
+            return alone
+        return cls(users[0].outputs[0].name or "", other.name)
+
+
+class _Measure:
+    """Gathers the normal equations of one layer's correction."""
+
+    def __init__(self, before: Program, after: Program, layer: Layer, aim: _Aim, kept: Kept) -> None:
+        data = layer.node.inputs[0]
+        assert data is not None
+        self._layer = layer
+        self._kept = kept.get(aim.target, slice(None))
+        self._target = numerics.probe(before, aim.target)
+        self._read = numerics.probe(after, data.name or "")
+        self._other = None if aim.other is None else numerics.probe(after, aim.other)
+
+    def equations(self, samples: Iterable[Sample], rows: int) -> _Normal:
+        """Gather at most so many rows from each sample."""
+        layer, found = self._layer, _Normal()
+        for index, sample in enumerate(samples):
+            wanted = layer.results(self._target(sample))
+            chosen = linear.choose(len(wanted), rows, index)
+            wanted = wanted[chosen][:, self._kept]
+            if self._other is not None:
+                wanted = wanted - layer.results(self._other(sample))[chosen]
+            features = layer.features(self._read(sample), chosen)
+            found.add(features, layer.grouped(wanted - layer.apply(features)))
+        return found
+
+    def correct(self, fit: _Normal, test: _Normal) -> None:
+        """Solve with each ridge, and keep what does best on held-out samples."""
+        changes = [fit.solve(ridge) for ridge in RIDGES]
+        errors = [test.error(change) for change in changes]
+        best = int(np.argmin(errors))
+        if errors[best] < 0:
+            self._layer.correct(changes[best])
 
 
 @dataclass
@@ -122,145 +178,16 @@ class _Normal:
         return float(np.sum(weights * (self.left @ weights - 2 * self.right)))
 
 
-def _choose(rows: int, seed: int) -> NDArray[np.int64]:
-    if rows <= ROWS:
-        return np.arange(rows)
-    return np.sort(np.random.default_rng(seed).choice(rows, ROWS, replace=False))
-
-
-@dataclass
-class _Layer:
-    """A node as a matrix product: rows of features times a weight matrix, per group.
-
-    Features are [groups, rows, features + 1]; the last one is the constant 1 of the bias.
-    """
-
-    node: oir.Node
-    weight: Floats
-    """[groups, features + 1, results per group]."""
-
-    @classmethod
-    def of(cls, node: oir.Node) -> _Layer:
-        array = _numbers(node.inputs[1])
-        bias = node.inputs[2] if len(node.inputs) > 2 else None
-        if node.op_type == "Conv":
-            groups = integer(node, "group", 1)
-            matrix = array.reshape(groups, array.shape[0] // groups, -1).transpose(0, 2, 1)
-        else:
-            matrix = (array.T if integer(node, "transB", 0) else array)[None]
-        row = np.zeros((matrix.shape[0], 1, matrix.shape[2]))
-        if bias is not None:
-            row[:] = np.broadcast_to(_numbers(bias), (matrix.shape[0] * matrix.shape[2],)).reshape(row.shape)
-        return cls(node, np.concatenate([matrix, row], axis=1))
-
-    def results(self, array: Array) -> Floats:
-        """The node's results as [rows, channels]."""
-        moved = np.moveaxis(array, 1, -1) if self.node.op_type == "Conv" else array
-        return np.asarray(moved.reshape(-1, moved.shape[-1]), np.float64)
-
-    def features(self, array: Array, rows: NDArray[np.int64]) -> Floats:
-        """What the node reads for some of its results."""
-        if self.node.op_type == "Conv":
-            found = _patches(self.node, array, rows)
-        else:
-            found = array.reshape(-1, array.shape[-1])[rows][None].astype(np.float64)
-        return np.concatenate([found, np.ones((*found.shape[:2], 1))], axis=2)
-
-    def apply(self, features: Floats) -> Floats:
-        """[rows, channels]."""
-        product = features @ self.weight
-        return np.asarray(product.transpose(1, 0, 2).reshape(features.shape[1], -1))
-
-    def grouped(self, results: Floats) -> Floats:
-        """[groups, rows, results per group]."""
-        return results.reshape(len(results), len(self.weight), -1).transpose(1, 0, 2)
-
-    def correct(self, change: Floats) -> None:
-        """Add to the weights, and store them in the node."""
-        matrix = self.weight + change
-        kernel, bias = matrix[:, :-1], matrix[:, -1].reshape(-1)
-        shape = _shape(self.node.inputs[1])
-        if self.node.op_type == "Conv":
-            array = kernel.transpose(0, 2, 1).reshape(shape)
-        else:
-            array = kernel[0].T if integer(self.node, "transB", 0) else kernel[0]
-        _store(self.node, 1, array, f"{self.node.name}_weight")
-        if self.node.op_type != "MatMul":
-            _store(self.node, 2, bias, f"{self.node.name}_bias")
-
-
-def _patches(node: oir.Node, array: Array, rows: NDArray[np.int64]) -> Floats:
-    """Receptive fields as [groups, rows, channels per group * taps]."""
-    shape = _shape(node.inputs[1])
-    taps, rank = shape[2:], len(shape) - 2
-    strides, dilations, pads = (_ints(node, k, [d] * n) for k, d, n in _WINDOW(rank))
-    padded = np.pad(array, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)])
-    spans = [(t - 1) * d + 1 for t, d in zip(taps, dilations, strict=True)]
-    sizes = [(n - s) // step + 1 for n, s, step in zip(padded.shape[2:], spans, strides, strict=True)]
-    sample, *corner = np.unravel_index(rows, (len(array), *sizes))
-    places = [
-        (c * step)[:, None] + np.arange(t) * d
-        for c, step, t, d in zip(corner, strides, taps, dilations, strict=True)
-    ]
-    grid = [
-        p.reshape(len(rows), *(len(p[0]) if i == j else 1 for j in range(rank))) for i, p in enumerate(places)
-    ]
-    first = sample.reshape(-1, *[1] * rank)
-    # [rows, taps..., channels] -> [groups, rows, channels per group * taps]
-    found = np.moveaxis(padded, 1, -1)[(first, *grid)].astype(np.float64)
-    found = np.moveaxis(found, -1, 1).reshape(len(rows), integer(node, "group", 1), -1)
-    return np.asarray(found.transpose(1, 0, 2))
-
-
-def _WINDOW(rank: int) -> Iterator[tuple[str, int, int]]:  # noqa: N802
-    yield from (("strides", 1, rank), ("dilations", 1, rank), ("pads", 0, 2 * rank))
-
-
-def _is_linear(node: oir.Node) -> bool:
-    if node.op_type not in ("Conv", "Gemm", "MatMul") or any(v is None for v in node.inputs[:2]):
-        return False
-    constants = [v for v in node.inputs[1:] if v is not None]
-    if any(v.const_value is None or len(v.uses()) > 1 for v in constants):
-        return False
-    if node.op_type == "Conv":
-        return "auto_pad" not in node.attributes or node.attributes["auto_pad"].as_string() == "NOTSET"
-    plain = all(k not in node.attributes or node.attributes[k].as_float() == 1 for k in ("alpha", "beta"))
-    return plain and len(_shape(node.inputs[1])) == 2 and not integer(node, "transA", 0)
-
-
-def _features(node: oir.Node) -> int:
-    shape = _shape(node.inputs[1])
-    if node.op_type == "Conv":
-        return int(np.prod(shape[1:]))
-    return shape[1] if integer(node, "transB", 0) else shape[0]
-
-
-def _shape(value: oir.Value | None) -> tuple[int, ...]:
-    if value is None or value.shape is None:
-        return ()
-    return tuple(d for d in value.shape if isinstance(d, int))
-
-
-def _ints(node: oir.Node, name: str, default: list[int]) -> list[int]:
-    return list(node.attributes[name].as_ints()) if name in node.attributes else default
-
-
-def _numbers(value: oir.Value | None) -> Floats:
-    assert value is not None
-    assert value.const_value is not None
-    return np.asarray(value.const_value.numpy(), np.float64)
-
-
-def _store(node: oir.Node, index: int, array: Floats, name: str) -> None:
-    tensor = oir.tensor(np.ascontiguousarray(array, np.float32), name=name)
-    value = node.inputs[index] if len(node.inputs) > index else None
-    if value is not None:
-        tensor.name = value.name
-        value.const_value, value.shape = tensor, oir.Shape(array.shape)
-        return
-    if len(node.inputs) <= index:
-        node.resize_inputs(index + 1)
-    value = oir.val(name, const_value=tensor)
-    assert node.graph is not None
-    node.graph.register_initializer(value)
-    node.replace_input_with(index, value)
+def _is_settled(value: oir.Value, open_: Collection[str]) -> bool:
+    """Whether no node that is yet to be corrected takes part in computing a value."""
+    seen: set[oir.Node] = set()
+    stack = [value.producer()]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        if node.name in open_:
+            return False
+        seen.add(node)
+        stack.extend(v.producer() for v in node.inputs if v is not None)
+    return True

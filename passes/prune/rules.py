@@ -8,14 +8,29 @@ import numpy as np
 import onnx_ir as oir
 
 from edgecut.ir.program import Program
-from edgecut.passes.prune.dims import Dims, Ids, fix_all, link_axes
+from edgecut.passes.prune.dims import ChannelGroup, Dims, Ids, fix_all, link_axes
 
 Rule = Callable[[Dims, oir.Node], None]
 
 
-def analyse(program: Program) -> Dims:
-    """Apply the rule of every node; what the user sees of the program is fixed."""
-    dims = Dims()
+def groups(program: Program) -> list[ChannelGroup]:
+    """All channels that can be removed, in groups, in the order of the graph.
+
+    Where a reshape takes an axis apart (into heads and what is in them), one of the new axes carries the
+    channels: the first that nothing else fixes. Which are free is known after a look at the whole graph.
+    """
+    first = analyse(program)
+    return analyse(program, first).groups() if first.undecided else first.groups()
+
+
+def analyse(program: Program, seen: Dims | None = None) -> Dims:
+    """Apply the rule of every node; what the user sees of the program is fixed.
+
+    Args:
+        program: What to look at.
+        seen: What a first look found, to decide by what reshapes leave open.
+    """
+    dims = Dims(seen)
     fix_all(dims, program.graph.inputs)
     for node in program.nodes:
         rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
@@ -107,6 +122,15 @@ def _normalization(dims: Dims, node: oir.Node) -> None:
             dims.link(dims.axes(parameter)[0], dims.axes(out)[1])
 
 
+def _layer_norm(dims: Dims, node: oir.Node) -> None:
+    """Statistics are taken over the last axes: without one of their positions they would be others."""
+    value, out = _in(node, 0), node.outputs[0]
+    first = integer(node, "axis", -1) % max(1, len(dims.axes(value)))
+    link_axes(dims, value, out, range(first))
+    dims.fix(*dims.axes(value)[first:], *dims.axes(out)[first:])
+    fix_all(dims, (*node.inputs[1:], *node.outputs[1:]))
+
+
 def _pool(dims: Dims, node: oir.Node) -> None:
     value, out = _in(node, 0), node.outputs[0]
     link_axes(dims, value, out, (0, 1))
@@ -182,20 +206,40 @@ def _slice(dims: Dims, node: oir.Node) -> None:
 
 
 def _reshape(dims: Dims, node: oir.Node) -> None:
-    """Follow each run of axes that becomes another run of the same size."""
-    data, out = dims.axes(_in(node, 0)), dims.axes(node.outputs[0])
+    """Follow each run of axes that becomes another run of the same size: one is what the other is made of."""
+    value, result = _in(node, 0), node.outputs[0]
+    data, out = dims.axes(value), dims.axes(result)
     for before, after in _runs([len(a) for a in data], [len(a) for a in out]):
-        merged, made = (
-            [data[a] for a in before if len(data[a]) > 1],
-            [out[a] for a in after if len(out[a]) > 1],
-        )
-        carriers = [ids for ids in merged if not dims.is_fixed(ids)]
-        if len(made) != 1 or len(carriers) != 1:
-            dims.fix(*merged, *made)
-            continue
-        shape = [len(ids) for ids in merged]
-        which = next(i for i, ids in enumerate(merged) if ids is carriers[0])
-        dims.link(made[0], carriers[0][np.indices(shape)[which].ravel()])
+        old = [a for a in before if len(data[a]) > 1]
+        new = [a for a in after if len(out[a]) > 1]
+        if len(new) == 1:
+            _carry(dims, value, old, out[new[0]])
+        elif len(old) == 1:
+            _carry(dims, result, new, data[old[0]])
+        else:
+            dims.fix(*(data[a] for a in old), *(out[a] for a in new))
+
+
+def _carry(dims: Dims, many: oir.Value, axes: Sequence[int], one: Ids) -> None:
+    """Some axes of a value are one axis of another: the one that is free carries its channels.
+
+    A channel is then a position of the carrier with all positions of the others beside it.
+    """
+    parts = [dims.axes(many)[a] for a in axes]
+    free = [a for a, ids in zip(axes, parts, strict=True) if not dims.is_fixed(ids)]
+    if len(free) > 1:
+        if dims.seen is None:
+            dims.undecided = True
+            return
+        free = [a for a in free if not dims.seen.is_fixed(dims.seen.axes(many)[a])][:1]
+    for axis, ids in zip(axes, parts, strict=True):
+        if axis not in free:
+            dims.fix(ids)
+    if not free:
+        dims.fix(one)
+        return
+    which = axes.index(free[0])
+    dims.link(one, parts[which][np.indices([len(ids) for ids in parts])[which].ravel()])
 
 
 def _runs(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
@@ -266,6 +310,7 @@ RULES: dict[str, Rule] = {
     "MatMul": _matmul,
     "BatchNormalization": _normalization,
     "InstanceNormalization": _normalization,
+    "LayerNormalization": _layer_norm,
     "Softmax": _softmax,
     "LogSoftmax": _softmax,
     "Transpose": _transpose,

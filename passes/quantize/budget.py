@@ -1,12 +1,13 @@
 """What a quantized model may lose, and how much it does."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
 from edgecut.passes.numerics import Difference, Runner, Sample
 
@@ -36,6 +37,17 @@ class Budget:
         if self.min_agreement is not None and (agreement is None or agreement < self.min_agreement):
             return False
         return self.min_sqnr is None or found.sqnr_db >= self.min_sqnr
+
+    def require(
+        self, found: "Quality", where: str | None, best_effort: bool, warn: Callable[[str], None]
+    ) -> None:
+        """Raise `ConstraintError` where a model of this quality is not within the limits, or only warn."""
+        if self.holds(found):
+            return
+        what = f"the accuracy budget cannot be met: {found} at best"
+        if not best_effort:
+            raise ConstraintError(what, where=where, hint="a wider budget, or best_effort")
+        warn(what)
 
 
 @dataclass(frozen=True)

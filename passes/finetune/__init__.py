@@ -1,0 +1,1 @@
+"""Training what pruning left: the program as a torch module, taught by the original one."""

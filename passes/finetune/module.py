@@ -1,0 +1,134 @@
+"""A program as a torch module whose parameters are its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as oir
+
+from edgecut.ir.errors import ModelError, UsageError
+from edgecut.ir.program import Program
+from edgecut.passes.finetune.operators import compute
+from edgecut.passes.numerics import Array, Runner, Sample
+
+Tensor = Any
+
+# Float kernels add up in other orders; deep networks carry that on.
+_TOLERANCE = 1e-3
+
+
+def require_torch() -> Any:
+    """torch, on one thread and deterministic.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise UsageError("finetune needs PyTorch", hint="pip install 'edgecut[torch]'") from error
+    return torch
+
+
+class Trainable:
+    """A program that torch computes and differentiates.
+
+    The graph is written for one sample; batches are computed by vectorizing it, so that no shape in it has to
+    be understood.
+
+    Args:
+        program: What to train; `store` writes the weights back to it.
+        observe: Names of the values that `__call__` returns.
+
+    Raises:
+        ModelError: An operator of it cannot be trained through.
+        UsageError: torch is not installed.
+    """
+
+    def __init__(self, program: Program, observe: Sequence[str]) -> None:
+        self._torch = require_torch()
+        self._program = program
+        self._observe = list(observe)
+        self._nodes = list(program.nodes)
+        self._constants: dict[str, Tensor] = {}
+        self.parameters: dict[str, Tensor] = {}
+        for name, value in program.graph.initializers.items():
+            if value.const_value is None:
+                continue
+            tensor = self._torch.from_numpy(np.array(value.const_value.numpy()))
+            trained = _is_weight(value) and tensor.is_floating_point()
+            (self.parameters if trained else self._constants)[name] = tensor
+        for tensor in self.parameters.values():
+            tensor.requires_grad_(True)
+        if not self.parameters:
+            raise ModelError("has no weights to train", where=program.graph.name)
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """The observed values, each [batch, ...], for inputs that are each [batch, *shape of the input]."""
+        names = list(batch)
+
+        def single(*arrays: Tensor) -> tuple[Tensor, ...]:
+            return self._run(dict(zip(names, arrays, strict=True)))
+
+        return list(self._torch.vmap(single)(*(batch[n] for n in names)))
+
+    def check(self, sample: Sample) -> None:
+        """Compare with ONNX Runtime on a sample.
+
+        Raises:
+            ModelError: torch computes something else.
+        """
+        batch = {n: self._torch.from_numpy(np.ascontiguousarray(a))[None] for n, a in sample.items()}
+        with self._torch.no_grad():
+            found = self(batch)
+        expected = Runner(self._program, self._observe)(sample)
+        for name, tensor in zip(self._observe, found, strict=True):
+            want = expected[name].astype(np.float64)
+            error = np.linalg.norm(tensor[0].numpy() - want) / max(float(np.linalg.norm(want)), 1e-12)
+            if error > _TOLERANCE:
+                what = f"torch computes it otherwise (relative error {error:.1e}), so it cannot be trained"
+                raise ModelError(what, where=name, hint="prune without finetune")
+
+    def state(self) -> dict[str, Array]:
+        """Copies of the weights, by name."""
+        return {name: tensor.detach().numpy().copy() for name, tensor in self.parameters.items()}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Take over weights that `state` gave."""
+        with self._torch.no_grad():
+            for name, tensor in self.parameters.items():
+                tensor.copy_(self._torch.from_numpy(state[name]))
+
+    def store(self) -> None:
+        """Write the weights to the program."""
+        for name, array in self.state().items():
+            self._program.graph.initializers[name].const_value = oir.tensor(array, name=name)
+
+    def _run(self, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        values = {**self._constants, **self.parameters, **values}
+        for node in self._nodes:
+            inputs = [values[v.name or ""] for v in _given(node)]
+            for output, tensor in zip(node.outputs, compute(node, inputs), strict=False):
+                values[output.name or ""] = tensor
+        return tuple(values[name] for name in self._observe)
+
+
+def _given(node: oir.Node) -> list[oir.Value]:
+    """Inputs of a node up to the first that is left out."""
+    found: list[oir.Value] = []
+    for value in node.inputs:
+        if value is None:
+            break
+        found.append(value)
+    return found
+
+
+def _is_weight(value: oir.Value) -> bool:
+    """What training may change: weights and biases, not scalars, nor the statistics of a normalization."""
+    users = [(node.op_type, index) for node, index in value.uses()]
+    own = all(index > 0 or op in ("Gather", "MatMul", "Add", "Mul", "Concat") for op, index in users)
+    stored = any(op == "BatchNormalization" and index > 2 for op, index in users)
+    shapes = any(op in ("Resize", "Pad", "Clip", "Pow", "Div") for op, _ in users)
+    return own and not stored and not shapes and value.const_value is not None and value.const_value.size > 1
