@@ -1,0 +1,179 @@
+"""The pass finetune: what pruning lost is taught again, by the original and without labels."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecut.ir import annotations, store
+from edgecut.ir.annotations import Reference
+from edgecut.ir.errors import ConstraintError, ModelError, UsageError
+from edgecut.ir.program import Program
+from edgecut.passes.base import Context
+from edgecut.passes.finetune import module
+from edgecut.passes.finetune.finetune import Finetune
+from edgecut.passes.numerics import compare
+from edgecut.passes.prune.channels import Prune
+
+pytest.importorskip("torch")
+
+Build = Callable[..., Program]
+Save = Callable[..., Path]
+NET = """net (float[1,3,8,8] x) => (float[1,4] y)
+{ a = Conv<pads=[0,0,1,1], strides=[2,2]>(x, wa, ba)  r = Relu(a)  b = Conv<pads=[1,1,1,1]>(r, wb)
+  s = Add(r, b)  p = GlobalAveragePool(s)  f = Flatten(p)  g = Gemm(f, wc)  y = Softmax(g) }"""
+
+
+def network(build: Build) -> Program:
+    rng = np.random.default_rng(1)
+
+    def weight(*shape: int) -> np.ndarray:
+        return np.asarray(rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:])), np.float32)
+
+    program = build(NET, wa=weight(8, 3, 3, 3), ba=weight(8), wb=weight(8, 8, 3, 3), wc=5 * weight(8, 4))
+    annotations.put(program.model, Reference(store.put(program)))
+    return program
+
+
+@pytest.fixture
+def data(save: Save) -> Path:
+    return save(x=np.random.default_rng(2).standard_normal((64, 3, 8, 8)).astype(np.float32))
+
+
+def unseen() -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(3)
+    return [{"x": rng.standard_normal((1, 3, 8, 8)).astype(np.float32)} for _ in range(32)]
+
+
+def finetuned(program: Program, **options: Any) -> tuple[Program, Context]:
+    context = Context()
+    item = Finetune(**options)
+    item.check_before(program)
+    return item.run(program.copy(), context), context
+
+
+def test_it_recovers_what_pruning_lost_on_inputs_it_has_not_seen(build: Build, data: Path) -> None:
+    program = network(build)
+    pruned = Prune(ratio=0.25).run(program.copy(), Context())
+    found, context = finetuned(pruned, calibration=data, epochs=15)
+    before, after = compare(program, pruned, unseen()), compare(program, found, unseen())
+    # From 9 to 14 dB; half of that tells learning from luck.
+    assert after.sqnr_db > before.sqnr_db + 2.5
+    assert context.metrics["judged_on"] == 16
+    assert found.outputs == program.outputs
+
+
+def test_the_same_seed_gives_the_same_weights(build: Build, data: Path) -> None:
+    pruned = Prune(ratio=0.25).run(network(build), Context())
+    first, second = (finetuned(pruned, calibration=data, epochs=2)[0].bytes() for _ in range(2))
+    assert first == second
+
+
+def test_an_interrupted_training_goes_on_where_it_was(build: Build, data: Path, tmp_path: Path) -> None:
+    pruned = Prune(ratio=0.25).run(network(build), Context())
+    whole, _ = finetuned(pruned, calibration=data, epochs=4)
+    point = tmp_path / "training.pt"
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    class Impatient:
+        """A progress bar behind which somebody presses control-C after two epochs."""
+
+        def task(self, description: str, total: int) -> Any:
+            import contextlib
+
+            seen = []
+
+            def advance() -> None:
+                seen.append(1)
+                if len(seen) == 2:
+                    raise Stop
+
+            return contextlib.nullcontext(advance)
+
+    item = Finetune(calibration=data, epochs=4, checkpoint=point)
+    with pytest.raises(Stop):
+        item.run(pruned.copy(), Context(progress=Impatient()))
+    found, context = finetuned(pruned, calibration=data, epochs=4, checkpoint=point)
+    assert found.bytes() == whole.bytes()
+    assert context.metrics["epochs"] == 4
+    with pytest.raises(UsageError, match="other settings"):
+        finetuned(pruned, calibration=data, epochs=5, checkpoint=point)
+
+
+def test_it_ends_early_and_never_leaves_it_worse(build: Build, data: Path) -> None:
+    program = network(build)
+    pruned = Prune(ratio=0.25).run(program.copy(), Context())
+    found, context = finetuned(pruned, calibration=data, epochs=30, patience=2, learning_rate=30.0)
+    assert int(context.metrics["epochs"]) < 30
+    assert compare(program, found, unseen()).sqnr_db >= compare(program, pruned, unseen()).sqnr_db - 1
+
+
+def test_a_budget_that_is_missed_is_an_error(build: Build, data: Path) -> None:
+    pruned = Prune(ratio=0.5).run(network(build), Context())
+    with pytest.raises(ConstraintError, match="cannot be met"):
+        finetuned(pruned, calibration=data, epochs=1, min_sqnr=90.0)
+
+
+def test_an_operator_without_a_gradient_is_named(build: Build, save: Save) -> None:
+    text = "net (float[1,4] x) => (float[1,4] y) { h = MatMul(x, w)  y = Hardmax(h) }"
+    path = save(x=np.ones((8, 4), np.float32))
+    with pytest.raises(ModelError, match="Hardmax"):
+        finetuned(build(text, w=np.eye(4, dtype=np.float32)), calibration=path, epochs=1)
+
+
+def test_without_torch_the_extra_is_named(build: Build, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UsageError, match="PyTorch") as caught:
+        Finetune(calibration=data).check_before(network(build))
+    assert "edgecut[torch]" in str(caught.value)
+
+
+def test_torch_computes_what_onnx_runtime_does(build: Build) -> None:
+    """Operators in the forms that trained networks use; each is compared by itself."""
+    rng = np.random.default_rng(0)
+    four = "net (float[1,4,6,6] x) => (float[1,{c},{h},{h}] y) {{ {body} }}"
+    cases = {
+        "y = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[0,0,1,1]>(x)": (4, 3),
+        "y = AveragePool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(x)": (4, 3),
+        "y = Conv<group=4, pads=[2,2,1,1], dilations=[2,2]>(x, dw)": (4, 5),
+        "h = HardSwish(x)  y = HardSigmoid<alpha=0.3>(h)": (4, 6),
+        "y = ConvTranspose<strides=[2,2]>(x, t)": (2, 12),
+        "h = LeakyRelu<alpha=0.2>(x)  y = Clip(h, low, high)": (4, 6),
+        "y = Slice(x, one, five, axes, two)": (4, 2),
+        "m = ReduceMean<axes=[2,3]>(x)  y = Sub(x, m)": (4, 6),
+        "a, b = Split<axis=1>(x)  e = Elu(a)  y = Concat<axis=1>(b, e)": (4, 6),
+    }
+    constants = {
+        "dw": rng.standard_normal((4, 1, 3, 3)).astype(np.float32),
+        "t": rng.standard_normal((4, 2, 2, 2)).astype(np.float32),
+        "low": np.float32(-0.5), "high": np.float32(0.7), "one": np.array([1], np.int64),
+        "five": np.array([5], np.int64), "two": np.array([2], np.int64), "axes": np.array([2], np.int64),
+    }  # fmt: skip
+    x = rng.standard_normal((1, 4, 6, 6)).astype(np.float32)
+    for body, (channels, size) in cases.items():
+        if "Slice" in body:
+            body = f"s = {body[4:]}  y = Transpose<perm=[0,1,3,2]>(s)"
+        text = four.format(c=channels, h=size, body=body)
+        if "Slice" in body:
+            text = text.replace("float[1,4,2,2] y", "float[1,4,6,2] y")
+        program = build(
+            text,
+            **{n: a for n, a in constants.items() if n in body.replace(",", " ").replace(")", " ").split()},
+        )
+        one = np.ones(1, np.float32)
+        program.graph.register_initializer(_spare(one))
+        module.Trainable(program, ["y"]).check({"x": x})
+
+
+def _spare(array: np.ndarray) -> Any:
+    """A weight that is always there, since a program without any cannot be trained."""
+    import onnx_ir as oir
+
+    return oir.val("spare", const_value=oir.tensor(np.concatenate([array, array]), name="spare"))
