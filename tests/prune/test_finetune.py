@@ -1,7 +1,5 @@
 """The pass finetune: what pruning lost is taught again, by the original and without labels."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path
