@@ -12,7 +12,7 @@ import numpy as np
 
 from edgecut.ir import manifest, sessions
 from edgecut.ir.errors import ModelError
-from edgecut.ir.manifest import CutRecord, Manifest
+from edgecut.ir.manifest import CutRecord, Manifest, Sent
 from edgecut.runtime import serving
 from edgecut.runtime.device import Device
 
@@ -24,7 +24,7 @@ class Limits:
     """What a cut may differ by; None applies the build's own kind of limit.
 
     A build that was neither quantized nor pruned computes the same numbers but for rounding, so it is
-    held to an error. One that was is held to its answers.
+    held to an error. One that was, or a cut that rounds what it sends, is held to its answers.
     """
 
     max_error: Optional[float] = None
@@ -185,7 +185,7 @@ class _Reporter:
         return CutReport(**{**draft.__dict__, "failure": self._failure(draft)})
 
     def _failure(self, found: CutReport) -> Optional[str]:
-        limits = self._applied()
+        limits = self._applied(found.cut)
         if limits.max_error is not None and not found.max_rel_error <= limits.max_error:
             return f"relative error {found.max_rel_error:.3g} is over {limits.max_error:g}"
         if found.accuracy is not None and found.reference_accuracy is not None:
@@ -197,17 +197,24 @@ class _Reporter:
             return f"top-1 agreement is {share}, under {limits.min_agreement:.2%}"
         return None
 
-    def _applied(self) -> Limits:
-        """The limits given, with this kind of build's defaults where none of a kind is."""
+    def _applied(self, cut: str) -> Limits:
+        """The limits given, with the defaults for this kind of build and cut where none of a kind is."""
         given = self.limits
         changed = any(step.text.startswith("prune") for step in self.described.steps)
-        if self.described.quantization == "none" and not changed:
+        lossy = any(_is_lossy(sent) for sent in self.described.cut(cut).sends)
+        if self.described.quantization == "none" and not changed and not lossy:
             return Limits(_or(given.max_error, 1e-4), given.min_agreement, given.max_accuracy_drop)
         if not self.has_scores:
             return given
         if self.has_labels:
             return Limits(given.max_error, given.min_agreement, _or(given.max_accuracy_drop, 1.0))
         return Limits(given.max_error, _or(given.min_agreement, 0.97), given.max_accuracy_drop)
+
+
+def _is_lossy(sent: Sent) -> bool:
+    """Whether a crossing tensor is rounded on its way, beyond what the models themselves do."""
+    coding = sent.coding
+    return coding is not None and (coding.rounding is not None or coding.encoding.startswith("float16"))
 
 
 def _own_server(build: Path, described: Manifest) -> contextlib.AbstractContextManager[str]:

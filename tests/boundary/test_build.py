@@ -103,11 +103,16 @@ def test_coded_is_a_fraction_of_plain_integers(build: Build, images: list[Sample
     assert 0.75 * planned < sizes["klt-dct{step=0.4}"] - 300 < 1.25 * planned  # 300: the request's header
 
 
-def test_check_reports_agreement_and_bytes(build: Build, images: list[Sample]) -> None:
-    limits = compare.Limits(max_error=10.0)
-    found = compare.compare(build.folder, images, cuts=["klt-dct{step=0.4}", "int8"], limits=limits)
-    assert [report.agreement for report in found] == [1.0, 1.0]
-    assert found[0].sent_bytes < found[1].sent_bytes
+def test_check_holds_coded_cuts_to_their_answers(build: Build, images: list[Sample]) -> None:
+    """Not to an error of 1e-4, as what is not coded, or coded without loss."""
+    names = ["klt-dct{step=0.4}", "int8", "float32{coder=zlib}"]
+    coarse, fine, lossless = compare.compare(build.folder, images, cuts=names)
+    assert coarse.failure is None
+    assert (coarse.agreement, fine.agreement) == (1.0, 1.0)
+    assert coarse.max_rel_error > fine.max_rel_error > 1e-4 > lossless.max_rel_error
+    assert coarse.sent_bytes < fine.sent_bytes < lossless.sent_bytes
+    strict = compare.compare(build.folder, images, cuts=names, limits=compare.Limits(min_agreement=1.01))
+    assert [r.failure is None for r in strict] == [False, False, False]
 
 
 def test_what_does_not_fit_is_left_out(build: Build, images: list[Sample]) -> None:
