@@ -30,8 +30,8 @@ from edgecut.passes.numerics import Runner
 ROOT = Path(__file__).resolve().parent.parent
 ZOO = ROOT.parent / "shared" / "zoo"
 TARGETS = (0.99, 0.98, 0.96, 0.90)
-STEPS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.4, 2.0, 2.8)
-QUALITIES = (100, 97, 95, 92, 90, 85, 75, 50, 25)
+STEPS = (0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+QUALITIES = (100, 97, 95, 92, 90, 85, 75, 50)
 FOLDS = 4
 
 
@@ -90,13 +90,14 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--cuts", nargs="*", help="these tensors only")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "boundary.svg")
     options = parser.parse_args()
     print("## Boundary\n")
     print(INTRODUCTION)
     for name in options.models:
         start = time.perf_counter()
-        rows, images = measure(NETWORKS[name])
+        rows, images = measure(NETWORKS[name], options.cuts)
         print(table(name, NETWORKS[name], rows, images))
         if name == "MobileNetV2":
             options.picture.write_text(picture(rows, images), encoding="utf-8")
@@ -112,7 +113,7 @@ zlib makes of it. Encode and decode: at the 96 % step, transform included, the f
 """
 
 
-def measure(network: Network) -> tuple[list[Row], list[Curve]]:
+def measure(network: Network, only: list[str] | None) -> tuple[list[Row], list[Curve]]:
     model = ZOO / "models" / network.file
     passes = recipes.Source(model, image=network.image).front()
     passes.append(recipes.make("profile", edge="raspberrypi4", cloud="x86-vm"))
@@ -129,7 +130,8 @@ def measure(network: Network) -> tuple[list[Row], list[Curve]]:
     wanted = [whole(sample) for sample in tested]
     answers = np.array([candidate.top(found) for found in wanted])
     rows = []
-    for cut, seen in activations.walk(program, activations.worthwhile(program), [*tested, *other]):
+    cuts = [c for c in activations.worthwhile(program) if not only or c.crossing[0] in only]
+    for cut, seen in activations.walk(program, cuts, [*tested, *other]):
         _, cloud = extract.split(program, cut)
         assert cloud is not None
         suffix = Runner(cloud)
