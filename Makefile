@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= build/demo
 
-.PHONY: all demo test lint format bench fixtures clean
+.PHONY: all demo test lint format bench operators fixtures clean
 all: test
 
 # The environment is made once, and again when the dependencies change.
@@ -35,6 +35,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
+
+operators: $(VENV)/.dev
+	$(BIN)/python benchmarks/operators.py
 
 fixtures: $(VENV)/.dev
 	$(BIN)/python fixtures/train_digits.py

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import onnx
 import onnx_ir as oir
 
-from edgecut.frontends import shapes
+from edgecut.frontends import contrib, shapes
 from edgecut.frontends.quiet import reason
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program, static_shape
@@ -36,6 +36,7 @@ def normalize(proto: onnx.ModelProto, wanted: shapes.Shapes, where: str) -> Prog
     if not proto.graph.output:
         raise ModelError("is no ONNX model: it has no graph outputs", where=where)
     opset = _opset(proto, where)
+    proto = contrib.expand(proto)
     if proto.functions:
         proto = _inline(proto, where)
     _check_nodes(proto.graph, {o.domain: o.version for o in proto.opset_import}, set(), where)
@@ -73,6 +74,10 @@ def infer_shapes(model: oir.Model, where: str, known: Mapping[str, oir.Shape] | 
         for value in (v for node in model.graph for v in node.outputs):
             _set_type(value, found.get(value.name or ""), known or {})
         for output in inferred.graph.output:
+            if output.name in (known or {}) and not output.type.tensor_type.HasField("shape"):
+                sizes = [int(str(d)) for d in (known or {})[output.name]]
+                dims = [onnx.TensorShapeProto.Dimension(dim_value=n) for n in sizes]
+                output.type.tensor_type.shape.dim.extend(dims)
             if not output.type.tensor_type.HasField("shape"):
                 raise ModelError(f"the shape of output {output.name!r} cannot be inferred", where=where)
         onnx.checker.check_model(inferred)

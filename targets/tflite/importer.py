@@ -15,9 +15,9 @@ import onnx_ir as oir
 
 from edgecut.ir import extract
 from edgecut.ir.program import Program, static_shape
-from edgecut.targets.tflite import lir
+from edgecut.targets.tflite import functions, lir
 from edgecut.targets.tflite.lir import Array, Graph, Quant, Tensor
-from edgecut.targets.tflite.ops.base import Call, Unsupported, dtype_reason
+from edgecut.targets.tflite.ops.base import Call, Lowered, Unsupported, dtype_reason
 
 
 @dataclass
@@ -35,8 +35,9 @@ def run(program: Program) -> Imported:
 
 
 class _Importer:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, sources: frozenset[str] | None = None) -> None:
         self.program = program
+        self.sources = sources
         self.tensors: dict[oir.Value, Tensor] = {}
         self.graph = Graph()
         self.reasons: dict[str, str] = {}
@@ -64,14 +65,12 @@ class _Importer:
 
         kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
         lowering = table().get(kind)
-        if lowering is None and not self.foldable(node):
-            return f"no lowering for {kind}"
         try:
-            call = Call(node, [self.tensor(v) for v in node.inputs], self.opsets.get(node.domain, 1))
-            folded = (_halves(call) or _fold(call, self.opsets)) if self.foldable(node) else None
-            if folded is None and lowering is None:
-                return f"no lowering for {kind}"
-            made = folded if folded is not None or lowering is None else lowering(call)
+            inputs = [self.tensor(v) for v in node.inputs]
+            call = Call(node, inputs, self.opsets.get(node.domain, 1), self.sources)
+            made: Lowered | None = (_halves(call) or _fold(call, self.opsets)) if self.foldable(node) else None
+            if made is None:
+                made = lowering(call) if lowering is not None else self.defined(call, kind)
         except Unsupported as refusal:
             return str(refusal)
         results = [made] if isinstance(made, Tensor) else list(made or ())
@@ -80,6 +79,21 @@ class _Importer:
                 self.tensors[value] = tensor
         missing = [v for v in node.outputs[len(results) :] if v.uses() or v.is_graph_output()]
         return f"output {missing[0].name} has no counterpart" if missing else None
+
+    def defined(self, call: Call, kind: str) -> list[Tensor | None]:
+        """Lower what ONNX defines an operator by, if it does."""
+        body = functions.definition(call)
+        if body is None:
+            raise Unsupported(f"no lowering for {kind}")
+        inner = _Importer(body, call.sources)
+        given = {v.name: t for v, t in zip(call.node.inputs, call.inputs, strict=True) if v is not None and t}
+        inner.tensors |= {v: given[v.name] for v in body.graph.inputs if v.name in given}
+        for node in body.nodes:
+            reason = inner.lower(node)
+            if reason is not None:
+                raise Unsupported(f"{node.op_type} in its definition: {reason}")
+        made = {v.name: inner.tensors.get(v) for v in body.graph.outputs}
+        return [made.get(v.name) for v in call.node.outputs]
 
     def foldable(self, node: oir.Node) -> bool:
         """Whether a node reads only constants that are not quantized weights, and so is one itself."""
@@ -98,7 +112,8 @@ class _Importer:
             if found is None and producer is not None and producer.name in self.reasons:
                 raise Unsupported(f"reads {producer.name}: {self.reasons[producer.name]}")
             if found is None:
-                raise Unsupported(f"{value.name} has no static shape, or a type without counterpart")
+                lacks = dtype_reason(value.dtype) if value.dtype is not None else None
+                raise Unsupported(f"{value.name} has no static shape" if lacks is None else lacks)
             self.tensors[value] = found
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,9 +14,7 @@ from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call, Uns
 
 def direct(kind: str, call: Call, types: tuple[np.dtype[np.generic], ...] = (FLOAT,)) -> Tensor:
     """A function that TFLite has a kernel for."""
-    x = call.input(0)
-    call.need(x.dtype in types, f"type {x.dtype}")
-    return call.unary(kind, x)
+    return call.widened([call.input(0)], types, lambda t: call.unary(kind, t[0]))
 
 
 def relu(call: Call) -> Tensor:
@@ -27,9 +25,11 @@ def relu(call: Call) -> Tensor:
 
 def clip(call: Call) -> Tensor:
     """Limit to a range; the ranges of ReLU, ReLU6 and the like have kernels of their own."""
-    call.float_only()
     x = call.input(0)
     low, high = _bounds(call)
+    if x.dtype != FLOAT and x.quant is None:
+        return call.widened([x], (INT32, INT64), lambda t: _limited(call, t[0], low, high))
+    call.float_only()
     kind = {
         (0.0, 6.0): "RELU6",
         (0.0, 1.0): "RELU_0_TO_1",
@@ -38,9 +38,13 @@ def clip(call: Call) -> Tensor:
     }
     if (low, high) in kind:
         return call.unary(kind[low, high], x)
+    return _limited(call, x, low, high)
+
+
+def _limited(call: Call, x: Tensor, low: float, high: float) -> Tensor:
     if np.isfinite(low) or low > high:
-        x = call.binary("MAXIMUM", x, call.scalar(low))
-    return call.binary("MINIMUM", x, call.scalar(high)) if np.isfinite(high) else x
+        x = call.binary("MAXIMUM", x, call.scalar(low, x.dtype))
+    return call.binary("MINIMUM", x, call.scalar(high, x.dtype)) if np.isfinite(high) else x
 
 
 def leaky_relu(call: Call) -> Tensor:
@@ -181,11 +185,11 @@ def identity(call: Call) -> Tensor:
     return call.input(0)
 
 
-def dropout(call: Call) -> Tensor:
-    """The input itself, outside training."""
+def dropout(call: Call) -> Sequence[Tensor]:
+    """The input itself, outside training, and a mask that keeps all of it."""
     training = call.known(2)
     call.need(not call.has(2) or (training is not None and not training.any()), "training mode")
-    return call.input(0)
+    return [call.input(0), lir.constant(np.ones(call.input(0).shape, bool))]
 
 
 def tangent(call: Call) -> Tensor:
@@ -258,7 +262,7 @@ LOWERINGS = {
     "Relu": relu, "Clip": clip, "LeakyRelu": leaky_relu, "PRelu": prelu,
     "Elu": elu, "Selu": selu, "Celu": celu, "ThresholdedRelu": thresholded_relu, "Shrink": shrink,
     "Sigmoid": _of("LOGISTIC"), "HardSigmoid": hard_sigmoid, "HardSwish": _of("HARD_SWISH"),
-    "Swish": swish, "com.microsoft.QuickGelu": swish, "Gelu": gelu, "com.microsoft.Gelu": gelu,
+    "Swish": swish, "Gelu": gelu,
     "Softplus": softplus, "Erf": erf, "Softsign": softsign, "Mish": mish,
     "Tanh": _of("TANH"), "Sin": _of("SIN"), "Cos": _of("COS"), "Tan": tangent,
     "Sinh": functools.partial(hyperbolic, -1), "Cosh": functools.partial(hyperbolic, 1),

@@ -32,6 +32,16 @@ _STORED = (
 )
 
 
+# Kernels compute with few integer types; a wider one and the cast back, which wraps, give the same.
+_WIDER: dict[str, np.dtype[Any]] = {
+    "int8": INT32,
+    "uint8": INT32,
+    "int16": INT32,
+    "uint16": INT32,
+    "uint32": INT64,
+}
+
+
 class Unsupported(Exception):  # noqa: N818  (no error: the node just runs in the cloud)
     """A node cannot be lowered; the text says why, as a clause that follows the node's name."""
 
@@ -59,11 +69,17 @@ class Call:
         sources: The node's name, which goes on every operator that it becomes.
     """
 
-    def __init__(self, node: oir.Node, inputs: Sequence[Tensor | None], opset: int) -> None:
+    def __init__(
+        self,
+        node: oir.Node,
+        inputs: Sequence[Tensor | None],
+        opset: int,
+        sources: frozenset[str] | None = None,
+    ) -> None:
         self.node = node
         self.inputs = list(inputs)
         self.opset = opset
-        self.sources = frozenset((node.name or "",))
+        self.sources = sources or frozenset((node.name or "",))
 
     @property
     def kind(self) -> str:
@@ -170,6 +186,32 @@ class Call:
     def scalar(self, number: float, dtype: DTypeLike = FLOAT) -> Tensor:
         """A constant without dimensions."""
         return lir.constant(np.array(number, dtype))
+
+    def cast(self, tensor: Tensor, dtype: DTypeLike) -> Tensor:
+        """Change the type, at compile time where the tensor is constant."""
+        wanted = np.dtype(dtype)
+        if tensor.dtype == wanted:
+            return tensor
+        if tensor.data is not None and tensor.quant is None:
+            return lir.constant(tensor.data.astype(wanted))
+        return self.emit("CAST", [tensor], tensor.shape, wanted)
+
+    def widened(
+        self,
+        tensors: Sequence[Tensor],
+        types: Sequence[np.dtype[np.generic]],
+        compute: Callable[[Sequence[Tensor]], Tensor],
+    ) -> Tensor:
+        """Compute in one of ``types``: as it is, or in a wider integer type and cast back."""
+        plain = all(t.quant is None for t in tensors)
+        own = tensors[0].dtype if plain else FLOAT
+        wider = _WIDER.get(own.name)
+        if own in types or wider is None or wider not in types:
+            wrong = [d for d in (t.dtype if plain else FLOAT for t in tensors) if d not in types]
+            self.need(not wrong, f"type {wrong[0] if wrong else ''}")
+            return compute(tensors)
+        made = compute([self.cast(t, wider) for t in tensors])
+        return self.cast(made, own) if made.dtype == wider else made
 
     def axis(self, axis: int, rank: int) -> int:
         """A dimension's number, counted from the front."""

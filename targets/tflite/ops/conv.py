@@ -15,22 +15,22 @@ from edgecut.targets.tflite.ops.window import Window
 
 def conv(call: Call) -> Tensor:
     """[N, C, (H,) W] with weights [M, C/group, (kH,) kW] -> [N, M, (oH,) oW]."""
-    x, weights, group = call.input(0), call.input(1), int(call.attribute("group", 1))
     call.float_only(0, 1)
+    return convolution(call, call.input(0), call.input(1), call.input(2) if call.has(2) else None)
+
+
+def convolution(call: Call, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+    """The same of given tensors."""
+    group = int(call.attribute("group", 1))
     call.need(x.rank in (3, 4), f"rank {x.rank} (1-D and 2-D convolutions are supported)")
     call.need(weights.is_constant or group == 1, "grouped, with weights that are not constant")
     w = windows.planar(windows.window(call, x.shape[2:], weights.shape[2:]))
     image = windows.to_channels_last(call, x)
     image, padding = windows.pad(call, image, w)
     kernel = call.reshape(weights, (*weights.shape[:2], *w.kernel))
-    out = _convolve(call, image, kernel, _bias(call, weights.shape[0]), group, w, padding)
+    bias = bias or lir.constant(np.zeros(weights.shape[0], np.float32))
+    out = _convolve(call, image, kernel, bias, group, w, padding)
     return windows.from_channels_last(call, out, x.rank)
-
-
-def _bias(call: Call, channels: int) -> Tensor:
-    if call.has(2):
-        return call.input(2)
-    return lir.constant(np.zeros(channels, np.float32))
 
 
 def _convolve(

@@ -19,6 +19,12 @@ def einsum(call: Call) -> Tensor:
     terms, result = _parse(call)
     for term in terms:
         call.need(len(set(term)) == len(term), f"a diagonal in {term}")
+    sizes: dict[str, int] = {}
+    for i, term in enumerate(terms):
+        shape = call.input(i).shape
+        call.need(
+            all(sizes.setdefault(c, n) == n for c, n in zip(term, shape, strict=True)), "a broadcast label"
+        )
     operands = [
         _summed(call, call.input(i), term, _others(terms, i) + result) for i, term in enumerate(terms)
     ]
@@ -30,9 +36,16 @@ def einsum(call: Call) -> Tensor:
 
 def _parse(call: Call) -> tuple[list[str], str]:
     equation = call.attribute("equation").replace(" ", "")
-    call.need("..." not in equation, "an ellipsis")
     left, arrow, result = equation.partition("->")
     terms = left.split(",")
+    if "..." in equation:
+        # Letters of their own for what the ellipsis stands for, counted from the right.
+        ranks = [call.input(i).rank - len(t) + 3 for i, t in enumerate(terms) if "..." in t]
+        spare = "".join(c for c in "ABCDEFGHIJKLMNOP" if c not in equation)[: max(ranks)]
+        sizes = iter(ranks)
+        terms = [t.replace("...", spare[len(spare) - next(sizes) :]) if "..." in t else t for t in terms]
+        call.need(bool(arrow), "an ellipsis without a result")
+        result = result.replace("...", spare)
     if not arrow:
         letters = sorted(set("".join(terms)))
         result = "".join(c for c in letters if "".join(terms).count(c) == 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,41 +18,51 @@ _LIMIT = 5
 
 def binary(kind: str, call: Call, types: tuple[np.dtype[np.generic], ...] = NUMBERS) -> Tensor:
     """Two operands and a result of the same type."""
-    left, right = _operands(call, types)
-    return call.binary(kind, left, right)
+    _check(call)
+    return call.widened([call.input(0), call.input(1)], types, lambda t: call.binary(kind, t[0], t[1]))
 
 
 def compare(kind: str, call: Call) -> Tensor:
     """Two operands, a boolean result."""
-    left, right = _operands(call, (*NUMBERS, BOOL) if kind == "EQUAL" else NUMBERS)
-    return call.binary(kind, left, right, BOOL)
+    _check(call)
+    types = (*NUMBERS, BOOL) if kind == "EQUAL" else NUMBERS
+    return call.widened([call.input(0), call.input(1)], types, lambda t: call.binary(kind, t[0], t[1], BOOL))
 
 
 def variadic(kind: str, call: Call) -> Tensor:
     """Any number of operands, from left to right."""
-    _check(call, NUMBERS)
+    _check(call)
     tensors = [call.input(i) for i in range(len(call.inputs))]
-    return functools.reduce(lambda a, b: call.binary(kind, a, b), tensors)
+    return call.widened(
+        tensors, NUMBERS, functools.partial(functools.reduce, functools.partial(call.binary, kind))
+    )
 
 
 def mean(call: Call) -> Tensor:
     """The average of any number of operands."""
+    call.float_only()
     total = variadic("ADD", call)
     return call.binary("MUL", total, call.scalar(1 / len(call.inputs)))
 
 
 def divide(call: Call) -> Tensor:
     """Division; by a constant it is a multiplication, for which there are faster kernels."""
-    left, right = _operands(call, (FLOAT, INT32))
+    left, right = call.input(0), call.input(1)
+    _check(call)
     if left.dtype == FLOAT and right.is_constant and np.all(lir.real(right) != 0):
         return call.binary("MUL", left, lir.constant((1 / lir.real(right)).astype(np.float32)))
-    return call.binary("DIV", left, right)
+    return call.widened([left, right], (FLOAT, INT32), lambda t: call.binary("DIV", t[0], t[1]))
 
 
 def power(call: Call) -> Tensor:
     """Powers; the exponents 2, 1/2 and -1/2 have kernels of their own."""
-    call.float_only()
     base, exponent = call.input(0), call.known(1)
+    if base.dtype in (INT32, INT64) and call.input(1).dtype in (INT32, INT64):
+        call.need(exponent is None or bool((exponent >= 0).all()), "a negative exponent")
+        made = call.binary("POW", call.cast(base, INT32), call.cast(call.input(1), INT32))
+        call.need(base.dtype == INT32, f"type {base.dtype}")
+        return made
+    call.float_only()
     if exponent is not None and exponent.size == 1 and exponent.ndim <= base.rank:
         kind = {2.0: "SQUARE", 0.5: "SQRT", -0.5: "RSQRT"}.get(float(exponent.ravel()[0]))
         if kind is not None:
@@ -64,9 +74,26 @@ def power(call: Call) -> Tensor:
 
 
 def modulo(call: Call) -> Tensor:
-    """The remainder with the divisor's sign."""
-    call.need(not call.attribute("fmod", 0), "fmod=1")
-    return binary("FLOOR_MOD", call, (FLOAT, INT32, INT64))
+    """The remainder with the divisor's sign, or with the dividend's (``fmod=1``)."""
+    if not call.attribute("fmod", 0):
+        return binary("FLOOR_MOD", call, NUMBERS)
+    _check(call)
+    return call.widened([call.input(0), call.input(1)], NUMBERS, functools.partial(_signed_remainder, call))
+
+
+def _signed_remainder(call: Call, operands: Sequence[Tensor]) -> Tensor:
+    """|x| mod |y| with the sign of x."""
+    x, y = operands
+    size = call.binary("FLOOR_MOD", _absolute(call, x), _absolute(call, y))
+    zero = lir.constant(np.zeros((1,) * size.rank, x.dtype))
+    negative = call.binary("LESS", x, zero, BOOL)
+    minus = call.binary("SUB", zero, size)
+    shape = np.broadcast_shapes(negative.shape, size.shape)
+    return call.emit("SELECT_V2", [negative, minus, size], shape, x.dtype)
+
+
+def _absolute(call: Call, x: Tensor) -> Tensor:
+    return call.binary("MAXIMUM", x, call.binary("SUB", lir.constant(np.zeros((1,) * x.rank, x.dtype)), x))
 
 
 def where(call: Call) -> Tensor:
@@ -81,20 +108,14 @@ def where(call: Call) -> Tensor:
 
 def xor(call: Call) -> Tensor:
     """Exclusive or: where two booleans differ."""
-    left, right = _operands(call, (BOOL,))
+    _check(call)
+    left, right = call.input(0), call.input(1)
+    call.need(left.dtype == BOOL, f"type {left.dtype}")
     return call.binary("NOT_EQUAL", left, right, BOOL)
 
 
-def _operands(call: Call, types: tuple[np.dtype[np.generic], ...]) -> tuple[Tensor, Tensor]:
-    _check(call, types)
-    return call.input(0), call.input(1)
-
-
-def _check(call: Call, types: tuple[np.dtype[np.generic], ...]) -> None:
+def _check(call: Call) -> None:
     tensors = [call.input(i) for i in range(len(call.inputs))]
-    real = [FLOAT if t.quant is not None else t.dtype for t in tensors]
-    wrong = [d for d in real if d not in types]
-    call.need(not wrong, f"type {wrong[0] if wrong else ''}")
     rank = max(t.rank for t in tensors)
     broadcasts = len({t.shape for t in tensors if t.shape}) > 1
     call.need(rank <= _LIMIT or not broadcasts, f"broadcasts {rank} dimensions")

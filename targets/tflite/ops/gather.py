@@ -1,4 +1,4 @@
-"""Picking elements by index: Gather, GatherElements, GatherND, ScatterND, TopK, OneHot, CumSum, Trilu."""
+"""Picking elements by index: Gather, GatherElements, GatherND, TopK, OneHot, CumSum, Trilu."""
 
 from __future__ import annotations
 
@@ -22,61 +22,63 @@ def gather(call: Call) -> Tensor:
 
 
 def gather_nd(call: Call) -> Tensor:
-    """Take the slices that rows of indices name."""
+    """Take the slices that rows of indices name; batch dimensions become columns of the indices."""
     x, batch = call.input(0), int(call.attribute("batch_dims", 0))
-    call.need(batch == 0, "batch_dims")
     found = call.known(1)
     call.need(found is not None or call.input(1).dtype in (INT32, INT64), "indices of another type")
+    call.need(found is not None or batch == 0, "batch_dims, with indices that are not constant")
+    indices = call.input(1)
     if found is not None:
-        sizes = np.array(x.shape[: found.shape[-1]])
-        indices = lir.constant(np.where(found < 0, found + sizes, found).astype(np.int32))
-    else:
-        indices = call.input(1)
+        sizes = np.array(x.shape[batch : batch + found.shape[-1]])
+        rows = np.where(found < 0, found + sizes, found)
+        grid = np.moveaxis(np.indices(rows.shape[:-1])[:batch], 0, -1)
+        indices = lir.constant(np.concatenate([grid, rows], -1).astype(np.int32))
     shape = (*indices.shape[:-1], *x.shape[indices.shape[-1] :])
     return call.emit("GATHER_ND", [x, indices], shape)
 
 
 def gather_elements(call: Call) -> Tensor:
-    """Take single elements along an axis, at indices that are constant: rows of indices for GATHER_ND."""
+    """Take single elements along an axis: rows of indices for GATHER_ND, made where they are not constant."""
     x = call.input(0)
-    indices = call.constant(1, "indices")
     axis = call.axis(int(call.attribute("axis", 0)), x.rank)
-    indices = np.where(indices < 0, indices + x.shape[axis], indices)
-    grid = np.indices(indices.shape)
-    grid[axis] = indices
-    rows = lir.constant(np.moveaxis(grid, 0, -1).astype(np.int32))
-    return call.emit("GATHER_ND", [x, rows], indices.shape)
+    found = _indices(call, 1, x.shape[axis])
+    grid = np.moveaxis(np.indices(found.shape), 0, -1).astype(np.int32)
+    if found.data is not None:
+        grid[..., axis] = found.data
+        return call.emit("GATHER_ND", [x, lir.constant(grid)], found.shape)
+    column = call.reshape(call.cast(found, INT32), (*found.shape, 1))
+    before, after = grid[..., :axis], grid[..., axis + 1 :]
+    columns = [lir.constant(before)] * bool(axis) + [column] + [lir.constant(after)] * (axis + 1 < x.rank)
+    rows = column
+    if len(columns) > 1:
+        options: dict[str, Any] = {"axis": len(found.shape), "fusedActivationFunction": 0}
+        rows = call.emit("CONCATENATION", columns, (*found.shape, x.rank), INT32, **options)
+    return call.emit("GATHER_ND", [x, rows], found.shape)
 
 
-def scatter_nd(call: Call) -> Tensor:
-    """Write rows at constant indices, each at most once: where nothing is written the data stays."""
-    call.float_only()
-    x, updates = call.input(0), call.input(2)
-    call.need(call.attribute("reduction", "none") == "none", "with a reduction")
-    indices = call.constant(1, "indices")
-    sizes = np.array(x.shape[: indices.shape[-1]])
-    indices = np.where(indices < 0, indices + sizes, indices).astype(np.int32)
-    flat = indices.reshape(-1, indices.shape[-1])
-    call.need(len(np.unique(flat, axis=0)) == len(flat), "an index that is written twice")
-    mask = np.zeros(x.shape, bool)
-    mask[tuple(flat.T)] = True
-    new = call.emit("SCATTER_ND", [lir.constant(indices), updates, lir.integers(x.shape)], x.shape, x.dtype)
-    call.need(x.rank <= 5, f"rank {x.rank}")
-    return call.emit("SELECT_V2", [lir.constant(mask), new, x], x.shape, x.dtype)
+def reverse_sequence(call: Call) -> Tensor:
+    """The first elements along the time axis in reverse, as many as each batch element's length says."""
+    x, lengths = call.input(0), call.input(1)
+    call.need(x.dtype in (FLOAT, INT32, INT64), f"type {x.dtype}")
+    time, batch = int(call.attribute("time_axis", 0)), int(call.attribute("batch_axis", 1))
+    return call.emit("REVERSE_SEQUENCE", [x, lengths], x.shape, x.dtype, seqDim=time, batchDim=batch)
 
 
 def top_k(call: Call) -> Sequence[Tensor]:
-    """The largest elements along the last axis and where they are."""
-    call.float_only()
+    """The largest (or smallest) elements along an axis and where they are."""
     x = call.input(0)
+    call.need(x.dtype in (FLOAT, INT32), f"type {x.dtype}")
     axis = call.axis(int(call.attribute("axis", -1)), x.rank)
-    call.need(axis == x.rank - 1, "along another axis than the last")
-    call.need(bool(call.attribute("largest", 1)), "largest=0")
+    perm = [i for i in range(x.rank) if i != axis] + [axis]
+    last, largest = call.transpose(x, perm), bool(call.attribute("largest", 1))
     k = int(call.constant(1, "k").ravel()[0])
-    shape = (*x.shape[:-1], k)
+    shape = (*last.shape[:-1], k)
     count = lir.constant(np.array(k, np.int32))
-    values, where = lir.emit("TOPK_V2", [x, count], [shape, shape], [FLOAT, INT32], call.sources)
-    return [values, call.emit("CAST", [where], shape, INT64)]
+    last = last if largest else call.unary("NEG", last)
+    values, where = lir.emit("TOPK_V2", [last, count], [shape, shape], [x.dtype, INT32], call.sources)
+    values = values if largest else call.unary("NEG", values)
+    back = np.argsort(perm).tolist()
+    return [call.transpose(values, back), call.transpose(call.cast(where, INT64), back)]
 
 
 def one_hot(call: Call) -> Tensor:
@@ -143,7 +145,7 @@ LOWERINGS = {
     "Gather": gather,
     "GatherND": gather_nd,
     "GatherElements": gather_elements,
-    "ScatterND": scatter_nd,
+    "ReverseSequence": reverse_sequence,
     "TopK": top_k,
     "OneHot": one_hot,
     "CumSum": cumsum,

@@ -35,7 +35,11 @@ def gemm(call: Call) -> Tensor:
 def matmul(call: Call) -> Tensor:
     """Matrix product with batches, as NumPy does it."""
     call.float_only(0, 1)
-    a, b = call.input(0), call.input(1)
+    return product(call, call.input(0), call.input(1))
+
+
+def product(call: Call, a: Tensor, b: Tensor) -> Tensor:
+    """Matrix product of two tensors."""
     call.need(a.rank > 0 and b.rank > 0, "a scalar operand")
     if b.is_constant and b.rank == 2 and a.rank >= 1:
         return fully_connected(call, a, call.transpose(b, (1, 0)), None)

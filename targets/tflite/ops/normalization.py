@@ -35,31 +35,26 @@ def instance_normalization(call: Call) -> Tensor:
     return call.binary("ADD", scaled, call.reshape(call.input(2), _sized(call.input(2), along)))
 
 
-def layer_normalization(call: Call) -> Tensor:
-    """Over the dimensions from ``axis`` on."""
+def layer_normalization(call: Call) -> Sequence[Tensor]:
+    """Over the dimensions from ``axis`` on; mean and inverse deviation are further results."""
     call.float_only()
-    _only_first(call)
     x = call.input(0)
-    return _over_trailing(call, x, centred=True)
-
-
-def skip_layer_normalization(call: Call) -> Tensor:
-    """The sum of two tensors (and a bias), normalized over the last dimension."""
-    call.float_only()
-    _only_first(call)
-    x = call.binary("ADD", call.input(0), call.input(1))
-    if call.has(4):
-        x = call.binary("ADD", x, call.input(4))
-    normal = normalized(call, x, [x.rank - 1], float(call.attribute("epsilon", 1e-12)))
-    out = call.binary("MUL", normal, call.input(2))
-    return call.binary("ADD", out, call.input(3)) if call.has(3) else out
+    axes = list(range(call.axis(int(call.attribute("axis", -1)), x.rank), x.rank))
+    mean = total(call, "MEAN", x, axes, True)
+    centred = call.binary("SUB", x, mean)
+    inverse = _inverse_root(call, centred, axes, float(call.attribute("epsilon", 1e-5)))
+    out = call.binary("MUL", call.binary("MUL", centred, inverse), call.input(1))
+    return [call.binary("ADD", out, call.input(2)) if call.has(2) else out, mean, inverse]
 
 
 def rms_normalization(call: Call) -> Tensor:
     """Divided by the root of the mean square, over the dimensions from ``axis`` on."""
     call.float_only()
     _only_first(call)
-    return _over_trailing(call, call.input(0), centred=False)
+    x = call.input(0)
+    axes = list(range(call.axis(int(call.attribute("axis", -1)), x.rank), x.rank))
+    out = normalized(call, x, axes, float(call.attribute("epsilon", 1e-5)), centred=False)
+    return call.binary("MUL", out, call.input(1)) if call.has(1) else out
 
 
 def group_normalization(call: Call) -> Tensor:
@@ -115,16 +110,13 @@ def normalized(call: Call, x: Tensor, axes: list[int], epsilon: float, *, centre
     """Mean 0 (if centred) and mean square 1 over some axes."""
     if centred:
         x = call.binary("SUB", x, total(call, "MEAN", x, axes, True))
+    return call.binary("MUL", x, _inverse_root(call, x, axes, epsilon))
+
+
+def _inverse_root(call: Call, x: Tensor, axes: list[int], epsilon: float) -> Tensor:
+    """1 / sqrt(mean(x^2) + epsilon)."""
     square = total(call, "MEAN", call.binary("MUL", x, x), axes, True)
-    return call.binary("MUL", x, call.unary("RSQRT", call.binary("ADD", square, call.scalar(epsilon))))
-
-
-def _over_trailing(call: Call, x: Tensor, *, centred: bool) -> Tensor:
-    axis = call.axis(int(call.attribute("axis", -1)), x.rank)
-    axes = list(range(axis, x.rank))
-    out = normalized(call, x, axes, float(call.attribute("epsilon", 1e-5)), centred=centred)
-    out = call.binary("MUL", out, call.input(1)) if call.has(1) else out
-    return call.binary("ADD", out, call.input(2)) if centred and call.has(2) else out
+    return call.unary("RSQRT", call.binary("ADD", square, call.scalar(epsilon)))
 
 
 def _only_first(call: Call) -> None:
@@ -149,5 +141,4 @@ LOWERINGS = {
     "LpNormalization": lp_normalization,
     "MeanVarianceNormalization": mean_variance_normalization,
     "LRN": lrn,
-    "com.microsoft.SkipLayerNormalization": skip_layer_normalization,
 }

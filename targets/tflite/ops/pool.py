@@ -1,7 +1,9 @@
-"""Pools: maximum and average (any padding, ceil_mode), global ones."""
+"""Pools: maximum, average and Lp (any padding, ceil_mode, 1-D to 3-D), global ones."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -9,16 +11,30 @@ import numpy as np
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops import window as windows
-from edgecut.targets.tflite.ops.base import Call
+from edgecut.targets.tflite.ops.base import FLOAT, Call
 from edgecut.targets.tflite.ops.window import VALID, Window
 
 
 def max_pool(call: Call) -> Tensor:
-    """[N, C, (H,) W] -> [N, C, (oH,) oW]."""
+    """[N, C, (D, H,) W] -> [N, C, (oD, oH,) oW]."""
+    indices = call.node.outputs[1] if len(call.node.outputs) > 1 else None
+    call.need(indices is None or not (indices.uses() or indices.is_graph_output()), "its indices are used")
+    x = call.input(0)
+    if x.dtype.name in ("int8", "uint8") and x.quant is None:
+        return call.cast(_max_pool(call, call.cast(x, FLOAT)), x.dtype)
     call.float_only()
-    x, w = _window(call)
-    call.need(len(call.node.outputs) < 2 or not call.node.outputs[1].uses(), "its indices are used")
-    call.need(set(w.dilation) == {1}, "a dilated maximum pool")
+    return _max_pool(call, x)
+
+
+def _max_pool(call: Call, x: Tensor) -> Tensor:
+    if x.rank == 5:
+        return _volume(call, x, _max_pool_of)
+    return _max_pool_of(call, x, _window(call, x))
+
+
+def _max_pool_of(call: Call, x: Tensor, w: Window) -> Tensor:
+    if set(w.dilation) != {1}:
+        return _dilated_max(call, x, w)
     image = windows.to_channels_last(call, x)
     image, padding = _pad_max(call, image, w)
     out = _pool(call, "MAX_POOL_2D", image, w, padding)
@@ -26,12 +42,43 @@ def max_pool(call: Call) -> Tensor:
 
 
 def average_pool(call: Call) -> Tensor:
-    """[N, C, (H,) W] -> [N, C, (oH,) oW]."""
+    """[N, C, (D, H,) W] -> [N, C, (oD, oH,) oW]."""
     call.float_only()
-    x, w = _window(call)
+    x = call.input(0)
+    return _volume(call, x, _average) if x.rank == 5 else _average(call, x, _window(call, x))
+
+
+def lp_pool(call: Call) -> Tensor:
+    """The p-th root of the sum of p-th powers: an average pool of the powers, times the window's size."""
+    call.float_only()
+    x, p = call.input(0), float(call.attribute("p", 2))
+    powers = call.unary("SQUARE", x) if p == 2 else call.binary("POW", call.unary("ABS", x), call.scalar(p))
+    # Zeros in the padding count in the average, so that every window is divided by the same.
+    w = _window(call, x) if x.rank < 5 else None
+    call.need(w is not None and set(w.dilation) == {1}, "three dimensions, or dilations")
+    assert w is not None
+    mean = _average(call, powers, w, counted=True, clipped=False)
+    total = call.binary("MUL", mean, call.scalar(float(np.prod(w.kernel))))
+    return call.unary("SQRT", total) if p == 2 else call.binary("POW", total, call.scalar(1 / p))
+
+
+def global_lp_pool(call: Call) -> Tensor:
+    """The same over all of space."""
+    call.float_only()
+    x, p = call.input(0), float(call.attribute("p", 2))
+    powers = call.unary("SQUARE", x) if p == 2 else call.binary("POW", call.unary("ABS", x), call.scalar(p))
+    axes = range(2, x.rank)
+    total = call.emit("SUM", [powers, lir.integers(axes)], (*x.shape[:2], *[1] * len(axes)), keepDims=True)
+    return call.unary("SQRT", total) if p == 2 else call.binary("POW", total, call.scalar(1 / p))
+
+
+def _average(
+    call: Call, x: Tensor, w: Window, *, counted: bool | None = None, clipped: bool = True
+) -> Tensor:
+    """``counted``: padding counts as elements; ``clipped``: what lies beyond it does not."""
     call.need(set(w.dilation) == {1}, "a dilated average pool")
     image = windows.to_channels_last(call, x)
-    counted = bool(call.attribute("count_include_pad", 0))
+    counted = bool(call.attribute("count_include_pad", 0)) if counted is None else counted
     if w.valid or (w.same and not counted):
         out = _pool(call, "AVERAGE_POOL_2D", image, w, VALID if w.valid else windows.SAME)
         return windows.from_channels_last(call, out, x.rank)
@@ -39,7 +86,7 @@ def average_pool(call: Call) -> Tensor:
     out = _pool(call, "AVERAGE_POOL_2D", image, w, VALID)
     counts = np.multiply.outer(*(_covered(w, axis, counted) for axis in (0, 1)))
     factor = (np.prod(w.kernel) / counts).astype(np.float32)
-    if (factor != 1).any():
+    if clipped and (factor != 1).any():
         out = call.binary("MUL", out, lir.constant(factor[None, :, :, None]))
     return windows.from_channels_last(call, out, x.rank)
 
@@ -61,11 +108,51 @@ def _over_space(call: Call, kind: str) -> Tensor:
     return call.emit(kind, [x, lir.integers(axes)], (*x.shape[:2], *[1] * len(axes)), keepDims=True)
 
 
-def _window(call: Call) -> tuple[Tensor, Window]:
-    x = call.input(0)
-    call.need(x.rank in (3, 4), f"rank {x.rank} (1-D and 2-D pools are supported)")
+def _window(call: Call, x: Tensor) -> Window:
+    call.need(x.rank in (3, 4), f"rank {x.rank}")
+    return windows.planar(windows.window(call, x.shape[2:], call.attribute("kernel_shape")))
+
+
+def _volume(call: Call, x: Tensor, pool: Callable[[Call, Tensor, Window], Tensor]) -> Tensor:
+    """Over [N, C, D, H, W]: over the planes, then over what the planes are stacked along."""
     w = windows.window(call, x.shape[2:], call.attribute("kernel_shape"))
-    return x, windows.planar(w)
+    n, c, d = x.shape[:3]
+    planes = pool(call, call.reshape(x, (n, c * d, *x.shape[3:])), _part(w, slice(1, 3)))
+    size = int(np.prod(planes.shape[2:]))
+    columns = call.reshape(planes, (n * c, 1, d, size))
+    out = pool(call, columns, _part(_widened(w, size), slice(0, 2)))
+    return call.reshape(out, (n, c, *w.out))
+
+
+def _part(w: Window, dims: slice) -> Window:
+    return Window(*(tuple(getattr(w, f.name)[dims]) for f in fields(Window)))
+
+
+def _widened(w: Window, size: int) -> Window:
+    """The first dimension of a window, beside one of ``size`` that it does not touch."""
+    return Window(
+        (w.size[0], size), (w.kernel[0], 1), (w.stride[0], 1), (w.dilation[0], 1),
+        (w.before[0], 0), (w.after[0], 0), (w.out[0], size),
+    )  # fmt: skip
+
+
+def _dilated_max(call: Call, x: Tensor, w: Window) -> Tensor:
+    """The largest of the strided views that the elements of the window see."""
+    image = windows.to_channels_last(call, x)
+    image = windows.explicit_pad(call, image, w.before, w.needed_after, float(np.finfo(np.float32).min))
+    found: Tensor | None = None
+    for i, j in np.ndindex(*w.kernel):
+        begin = (0, i * w.dilation[0], j * w.dilation[1], 0)
+        ends = [b + (o - 1) * s + 1 for b, o, s in zip(begin[1:3], w.out, w.stride, strict=True)]
+        stop, step = (image.shape[0], *ends, image.shape[3]), (1, *w.stride, 1)
+        masks: dict[str, Any] = dict.fromkeys(
+            ("beginMask", "endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask"), 0
+        )
+        inputs = [image, *map(lir.integers, (begin, stop, step))]
+        view = call.emit("STRIDED_SLICE", inputs, (image.shape[0], *w.out, image.shape[3]), **masks)
+        found = view if found is None else call.binary("MAXIMUM", found, view)
+    assert found is not None
+    return windows.from_channels_last(call, found, x.rank)
 
 
 def _pad_max(call: Call, image: Tensor, w: Window) -> tuple[Tensor, int]:
@@ -97,4 +184,6 @@ LOWERINGS = {
     "AveragePool": average_pool,
     "GlobalAveragePool": global_average_pool,
     "GlobalMaxPool": global_max_pool,
+    "LpPool": lp_pool,
+    "GlobalLpPool": global_lp_pool,
 }

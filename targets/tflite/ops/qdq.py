@@ -14,10 +14,11 @@ STORED = ("int8", "uint8", "int16", "int32")
 
 def quantize(call: Call) -> Tensor:
     """float32 -> integers, one scale for all."""
-    x, quant = call.input(0), _quant(call)
+    x, quant, dtype = call.input(0), _quant(call), _dtype(call)
     call.float_only()
+    if not quant.per_tensor and dtype.name in STORED[:2]:
+        return _quantize_rows(call, x, quant, dtype)
     call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
-    dtype = _dtype(call)
     call.need(dtype.name in STORED[:3], f"to {dtype}")
     call.need(dtype != np.int16 or int(quant.zero[0]) == 0, "16 bits with a zero point")
     out = call.emit("QUANTIZE", [x], x.shape, dtype)
@@ -31,12 +32,34 @@ def dequantize(call: Call) -> Tensor:
     call.need(x.dtype.name in STORED or (x.is_constant and x.dtype.name == "int4"), f"from {x.dtype}")
     if x.is_constant and x.data is not None:
         return lir.constant(x.data.astype(np.int8) if x.dtype.name == "int4" else x.data, quant)
-    call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
-    call.need(x.dtype != np.int32, "32 bits, of a tensor that is computed")
+    if not quant.per_tensor or x.dtype == np.int32:
+        return _dequantize_rows(call, x, quant)
     call.need(x.dtype != np.int16 or int(quant.zero[0]) == 0, "16 bits with a zero point")
     call.need(x.quant is None or x.quant.same(quant), "its scale is not the one that made the integers")
     x.quant = quant
     return call.emit("DEQUANTIZE", [x], x.shape, FLOAT)
+
+
+def _quantize_rows(call: Call, x: Tensor, quant: Quant, dtype: np.dtype[np.generic]) -> Tensor:
+    """One scale per channel, which no kernel has, in plain arithmetic."""
+    scale, zero = _along(x, quant)
+    limits = np.iinfo(dtype.name)
+    rounded = call.binary("ADD", call.unary("ROUND", call.binary("DIV", x, scale)), zero)
+    low, high = call.scalar(float(limits.min)), call.scalar(float(limits.max))
+    return call.cast(call.binary("MINIMUM", call.binary("MAXIMUM", rounded, low), high), dtype)
+
+
+def _dequantize_rows(call: Call, x: Tensor, quant: Quant) -> Tensor:
+    scale, zero = _along(x, quant)
+    plain = call.cast(x, FLOAT)
+    return call.binary("MUL", call.binary("SUB", plain, zero) if quant.zero.any() else plain, scale)
+
+
+def _along(x: Tensor, quant: Quant) -> tuple[Tensor, Tensor]:
+    shape = [-1 if i == quant.axis and not quant.per_tensor else 1 for i in range(x.rank)]
+    return lir.constant(quant.scale.reshape(shape)), lir.constant(
+        quant.zero.astype(np.float32).reshape(shape)
+    )
 
 
 def _quant(call: Call) -> Quant:

@@ -49,11 +49,15 @@ def log_sum_exp(call: Call) -> Tensor:
 def arg(kind: str, call: Call) -> Tensor:
     """The index of the largest or smallest element along an axis."""
     call.float_only()
-    call.need(not call.attribute("select_last_index", 0), "select_last_index=1")
     x = call.input(0)
     axis = call.axis(int(call.attribute("axis", 0)), x.rank)
     shape = [n for i, n in enumerate(x.shape) if i != axis]
+    last = bool(call.attribute("select_last_index", 0))
+    if last:
+        x = call.emit("REVERSE_V2", [x, lir.integers([axis])], x.shape)
     out = call.emit(kind, [x, lir.integers([axis])], shape, np.int64, outputType=4)
+    if last:
+        out = call.binary("SUB", call.scalar(x.shape[axis] - 1, INT64), out)
     if not call.attribute("keepdims", 1):
         return out
     return call.reshape(out, [1 if i == axis else n for i, n in enumerate(x.shape)])

@@ -150,7 +150,6 @@ def depth_to_space(call: Call) -> Tensor:
         image = call.transpose(x, (0, 2, 3, 1))
         out = call.emit("DEPTH_TO_SPACE", [image], (n, h * block, w * block, depth), blockSize=block)
         return call.transpose(out, (0, 3, 1, 2))
-    call.float_only()
     order = np.arange(c).reshape(depth, block, block).transpose(1, 2, 0).ravel()
     picked = call.emit("GATHER", [x, lir.integers(order)], x.shape, axis=1, batchDims=0)
     image = call.transpose(picked, (0, 2, 3, 1))
@@ -160,11 +159,13 @@ def depth_to_space(call: Call) -> Tensor:
 
 def space_to_depth(call: Call) -> Tensor:
     """Blocks of pixels to channels; TFLite's kernel has the order of ``DCR``."""
-    call.need(call.attribute("mode", "DCR") == "DCR", "mode CRD")
     x, block = call.input(0), int(call.attribute("blocksize"))
     n, c, h, w = x.shape
     image = call.transpose(x, (0, 2, 3, 1))
     out = call.emit("SPACE_TO_DEPTH", [image], (n, h // block, w // block, c * block**2), blockSize=block)
+    if call.attribute("mode", "DCR") != "DCR":
+        order = np.arange(c * block**2).reshape(block, block, c).transpose(2, 0, 1).ravel()
+        out = call.emit("GATHER", [out, lir.integers(order)], out.shape, axis=3, batchDims=0)
     return call.transpose(out, (0, 3, 1, 2))
 
 

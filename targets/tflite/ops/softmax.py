@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops.base import Call
 
@@ -30,7 +31,22 @@ def _last(kind: str, call: Call, x: Tensor) -> Tensor:
     return call.unary(kind, x, **options)
 
 
+def hardmax(call: Call) -> Tensor:
+    """1 at the first of the largest elements along ``axis``, 0 elsewhere."""
+    call.float_only()
+    x = call.input(0)
+    call.need(call.opset >= 13 and x.rank > 0, "a scalar, or before operator set 13")
+    axis = call.axis(int(call.attribute("axis", -1)), x.rank)
+    shape = [n for i, n in enumerate(x.shape) if i != axis]
+    where = call.emit("ARG_MAX", [x, lir.integers([axis])], shape, np.int32, outputType=2)
+    depth, on, off = lir.constant(np.array(x.shape[axis], np.int32)), call.scalar(1.0), call.scalar(0.0)
+    return call.emit(
+        "ONE_HOT", [where, depth, on, off], x.shape, x.dtype, axis=axis if axis < x.rank - 1 else -1
+    )
+
+
 LOWERINGS = {
+    "Hardmax": hardmax,
     "Softmax": functools.partial(softmax, "SOFTMAX"),
     "LogSoftmax": functools.partial(softmax, "LOG_SOFTMAX"),
 }

@@ -1,0 +1,102 @@
+"""Operators on integers with their scales beside them (QLinearConv and the like), as their QDQ form."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgecut.targets.tflite import lir
+from edgecut.targets.tflite.lir import Quant, Tensor
+from edgecut.targets.tflite.ops.base import FLOAT, INT32, Call
+from edgecut.targets.tflite.ops.conv import convolution
+from edgecut.targets.tflite.ops.matmul import product
+
+STORED = ("int8", "uint8")
+
+
+def qlinear_conv(call: Call) -> Tensor:
+    """x, its scale and zero point, the same of the weights, those of the result, and an int32 bias."""
+    x, weights = _numbers(call, 0, axis=1), _numbers(call, 3, axis=0)
+    bias = None
+    if call.has(8):
+        scale = _scale(call, 1) * _scale(call, 4)
+        numbers = call.constant(8, "bias")
+        axis_scales = np.broadcast_to(scale, numbers.shape).astype(np.float32)
+        bias = lir.constant(numbers.astype(np.int32), Quant(axis_scales, np.zeros(numbers.shape, np.int64)))
+    return _quantized(call, convolution(call, x, weights, bias), 6)
+
+
+def qlinear_matmul(call: Call) -> Tensor:
+    """a, b and the result, each with scale and zero point."""
+    right = call.input(3)
+    made = product(call, _numbers(call, 0, axis=0), _numbers(call, 3, axis=max(right.rank - 1, 0)))
+    return _quantized(call, made, 6)
+
+
+def matmul_integer(call: Call) -> Tensor:
+    """Integers less their zero points, multiplied: exact in float32 while sums stay below 2^24."""
+    a, b = (_shifted(call, i, 2 + i) for i in (0, 1))
+    longest = call.input(0).shape[-1] if call.input(0).rank else 1
+    call.need(longest * 255 * 255 < 1 << 24, f"sums of {longest} products, which float32 does not hold")
+    return call.cast(product(call, a, b), INT32)
+
+
+def conv_integer(call: Call) -> Tensor:
+    """The same as a convolution."""
+    x, weights = (_shifted(call, i, 2 + i) for i in (0, 1))
+    longest = int(np.prod(weights.shape[1:]))
+    call.need(longest * 255 * 255 < 1 << 24, f"sums of {longest} products, which float32 does not hold")
+    return call.cast(convolution(call, x, weights, None), INT32)
+
+
+def _scale(call: Call, index: int) -> lir.Array:
+    return np.atleast_1d(call.constant(index, "scale")).astype(np.float32).ravel()
+
+
+def _quant(call: Call, index: int, axis: int) -> Quant:
+    scale = _scale(call, index)
+    zero = np.atleast_1d(call.constant(index + 1, "zero point")).astype(np.int64).ravel()
+    return Quant(scale, np.broadcast_to(zero, scale.shape), axis if scale.size > 1 else 0)
+
+
+def _numbers(call: Call, index: int, axis: int) -> Tensor:
+    """Dequantized: a constant stays as it is stored."""
+    tensor, quant = call.input(index), _quant(call, index + 1, axis)
+    call.need(tensor.dtype.name in STORED, f"from {tensor.dtype}")
+    if tensor.data is not None:
+        return lir.constant(tensor.data, quant)
+    call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
+    call.need(
+        tensor.quant is None or tensor.quant.same(quant), "its scale is not the one that made the integers"
+    )
+    tensor.quant = quant
+    return call.emit("DEQUANTIZE", [tensor], tensor.shape, FLOAT)
+
+
+def _quantized(call: Call, tensor: Tensor, index: int) -> Tensor:
+    dtype = call.input(index + 1).dtype
+    call.need(dtype.name in STORED, f"to {dtype}")
+    quant = _quant(call, index, 0)
+    call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
+    out = call.emit("QUANTIZE", [tensor], tensor.shape, dtype)
+    out.quant = quant
+    return out
+
+
+def _shifted(call: Call, index: int, zero: int) -> Tensor:
+    tensor = call.input(index)
+    call.need(tensor.dtype.name in STORED, f"from {tensor.dtype}")
+    points = call.constant(zero, "zero point") if call.has(zero) else np.zeros((), np.float32)
+    call.need(points.size == 1, "one zero point per row or column")
+    number = float(points.ravel()[0])
+    plain = call.cast(tensor, FLOAT)
+    if plain.data is not None:
+        return lir.constant((plain.data - np.float32(number)).astype(np.float32))
+    return call.binary("SUB", plain, call.scalar(number)) if number else plain
+
+
+LOWERINGS = {
+    "QLinearConv": qlinear_conv,
+    "QLinearMatMul": qlinear_matmul,
+    "MatMulInteger": matmul_integer,
+    "ConvInteger": conv_integer,
+}
