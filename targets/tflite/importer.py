@@ -68,7 +68,9 @@ class _Importer:
         try:
             inputs = [self.tensor(v) for v in node.inputs]
             call = Call(node, inputs, self.opsets.get(node.domain, 1), self.sources)
-            made: Lowered | None = (_halves(call) or _fold(call, self.opsets)) if self.foldable(node) else None
+            made: Lowered | None = None
+            if self.foldable(node):
+                made = _halves(call) or _fold(call, self.opsets)
             if made is None:
                 made = lowering(call) if lowering is not None else self.defined(call, kind)
         except Unsupported as refusal:
