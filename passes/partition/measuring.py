@@ -1,11 +1,12 @@
 """Profile-guided correction: candidate cuts are built and timed, and the plan is made of what they took.
 
 A sum of operator times is a model of a whole prefix or suffix. So the candidates are measured; then every
-other cut whose predicted price is below the best measured one is measured too, until there is none.
+other cut whose corrected prediction is below the best measured one is measured too, until there is none:
+by then no measurement changes which cut comes first.
 """
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -61,18 +62,41 @@ class Measured:
             self.known[key] = cloud, replace(predicted, edge_s=edge_s, cloud_s=there_s)
 
     def refine(self, context: Context) -> None:
-        """Time every cut that by prediction would be better than the best that was timed."""
+        """Time cuts until none is left that would be better than the best that was timed.
+
+        Predictions are corrected by how much longer than predicted either side has taken so far.
+        """
         budgets, problem = self.request.budgets, self.posed.problem
         found = [way for sides in placements(problem)[0] for way in codings.every(problem, sides)]
         rest = [cloud for cloud in found if all(budget.holds(problem, cloud) for budget in budgets)]
         for _ in range(ROUNDS):
             best = min(self.request.price(totals) for _, totals in self.known.values())
             unknown = [cloud for cloud in rest if cloud.tobytes() not in self.known]
-            prices = [(self.request.price(problem.totals(cloud)), i) for i, cloud in enumerate(unknown)]
+            corrected = self._corrected()
+            prices = [(self.request.price(corrected(cloud)), i) for i, cloud in enumerate(unknown)]
             better = sorted(item for item in prices if item[0] < best)[:BATCH]
             if not better:
                 return
             self.add((unknown[i] for _, i in better), context)
+        context.warn(f"{len(self.known)} cuts were measured; another may be better still (see --list-cuts)")
+
+    def _corrected(self) -> Callable[[Mask], Totals]:
+        """Predictions of either side, times what the measured cuts took over what was predicted of them."""
+        problem = self.posed.problem
+        pairs = [(problem.totals(cloud), found) for cloud, found in self.known.values()]
+        edge = _ratio((before.edge_s, after.edge_s) for before, after in pairs)
+        there = _ratio((before.cloud_s, after.cloud_s) for before, after in pairs)
+
+        def totals(cloud: Mask) -> Totals:
+            found = problem.totals(cloud)
+            return replace(found, edge_s=edge * found.edge_s, cloud_s=there * found.cloud_s)
+
+        return totals
+
+
+def _ratio(pairs: Iterable[tuple[float, float]]) -> float:
+    before, after = (sum(part) for part in zip(*pairs, strict=True))
+    return after / before if before > 0 else 1.0
 
 
 def check_reachable(at: Situation) -> None:

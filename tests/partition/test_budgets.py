@@ -1,6 +1,7 @@
 """Objectives, budgets and privacy: against brute force, and as a user meets them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -280,6 +281,25 @@ def test_missing_figures_are_a_usage_error(bottleneck: Program) -> None:
 def test_options_out_of_range_are_usage_errors(bottleneck: Program, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         plan(bottleneck, **wrong)
+
+
+def test_no_bandwidth_and_endless_bandwidth_are_usage_errors(bottleneck: Program, tmp_path: Path) -> None:
+    for value in ("0", "-1", "inf", "nan"):
+        path = tmp_path / "odd.toml"
+        path.write_text(f'title = "odd"\nup_mbps = {value}\ndown_mbps = 1\nrtt_ms = 1\n')
+        with pytest.raises(UsageError, match="up_mbps"):
+            plan(bottleneck, network=str(path))
+        with pytest.raises(UsageError, match="up_mbps"):
+            text.bind(Partition, {"up_mbps": value})
+
+
+def test_costs_that_are_no_numbers_are_an_error(bottleneck: Program) -> None:
+    problem = _problem(bottleneck)
+    rates = Rates(1.0, 1.0, 1e-3, 0.0, 0.0)
+    for wrong in (np.nan, np.inf):
+        broken = replace(problem, edge_s=np.full(3, wrong))
+        with pytest.raises(ConstraintError, match="a cost is not a finite number"):
+            MixedSolver(broken, [Budget(Crossings(), 1)]).minimize([rates])
 
 
 def test_a_loaded_server_and_a_long_round_trip_push_work_to_the_edge(

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from edgecut.ir.program import Program
 from edgecut.passes import pipeline, recipes
 from edgecut.passes.base import Context
 from edgecut.passes.partition import planning
+from edgecut.passes.partition.cuts import to_placement
+from edgecut.passes.partition.enumerate import placements
 from edgecut.passes.partition.envelope import Piece, lower
 from edgecut.passes.partition.partition import Partition
 
@@ -79,6 +82,39 @@ def test_a_cut_is_measured_once(profiled: Program, monkeypatch: pytest.MonkeyPat
     found.refine(Context())
     found.refine(Context())
     assert len(timed) == len(set(timed)) == len(found.known)
+
+
+def test_a_cut_that_was_predicted_far_too_dear_is_found_all_the_same(
+    profiled: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both sides are truly a hundred times faster than predicted; the network is not."""
+    from edgecut.passes.partition import measuring
+
+    item = Partition(network="ethernet", rtt_ms=0.0, edge="local", cloud="local", measure=True, load=0.01)
+    request = item.request(profiled)
+    posed = planning.pose(profiled, request)
+
+    def times(side: str) -> Any:
+        def timed(program: Program, cuts: list[annotations.Cut], *rest: object) -> dict[int, float]:
+            totals = [
+                posed.problem.totals(to_placement(program, posed.problem, posed.members, c)) for c in cuts
+            ]
+            return {i: getattr(t, side) / 100 for i, t in enumerate(totals)}
+
+        return timed
+
+    monkeypatch.setattr(measuring, "_edge", times("edge_s"))
+    monkeypatch.setattr(measuring, "_cloud", times("cloud_s"))
+    found = measuring.Measured(posed, request, 5, 1)
+    found.add([band.cloud for band in planning.offered(posed, request)], Context())
+    warned: list[str] = []
+    found.refine(Context(warn=warned.append))
+    best = min(found.known.values(), key=lambda known: request.price(known[1]))[1]
+    everything = [posed.problem.totals(cloud) for cloud in placements(posed.problem)[0]]
+    scaled = [replace(t, edge_s=t.edge_s / 100, cloud_s=t.cloud_s / 100) for t in everything]
+    # No cut that takes a hundredth of its prediction is better than what was found.
+    assert request.price(best) <= min(map(request.price, scaled)) * (1 + 1e-9)
+    assert not warned
 
 
 def test_lower_envelope_of_lines_is_the_lowest_line_everywhere() -> None:
