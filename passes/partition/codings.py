@@ -9,7 +9,7 @@ import numpy as np
 from edgecut.ir import annotations
 from edgecut.ir.annotations import Encoding, Encodings, Sensitivity
 from edgecut.ir.errors import UsageError
-from edgecut.ir.program import Program
+from edgecut.ir.program import Program, history
 from edgecut.passes.partition.mixed import Budget
 from edgecut.passes.partition.problem import Codings, Floats, Mask, Problem
 from edgecut.passes.partition.quantities import Damage
@@ -67,7 +67,7 @@ def read(
         UsageError: No tensor has an encoding, or none has the one that is wanted.
     """
     kinds = [b.quantity.kind for b in limits if isinstance(b.quantity, Damage)]
-    damage = {kind: _of_groups(problem, members, kind) for kind in kinds if kind in _OF_NODE}
+    damage = {kind: _of_groups(program, problem, members, kind) for kind in kinds if kind in _OF_NODE}
     problem = replace(problem, damage={k: (d, d) for k, d in damage.items()})
     if boundary == NONE:
         return problem
@@ -152,9 +152,21 @@ def _is_beaten(
     return False
 
 
-def _of_groups(problem: Problem, members: Members, kind: str) -> Floats:
+def _of_groups(program: Program, problem: Problem, members: Members, kind: str) -> Floats:
+    """What each group damages: by its kernels, which share what was measured of the whole model."""
     found = np.zeros(len(problem.groups))
     for i, group in enumerate(problem.groups):
         known = [annotations.get(node, Sensitivity) for node in members[group]]
         found[i] = sum(_OF_NODE[kind](record) for record in known if record is not None and record.integer)
-    return found
+    whole, total = _of_whole(program, kind), float(found.sum())
+    return found if whole is None or total == 0 else found * (whole / total)
+
+
+def _of_whole(program: Program, kind: str) -> float | None:
+    """What the pass quantize measured of the whole model."""
+    steps = [step for step in history(program).steps if step.text.split("{")[0] == "quantize"]
+    figures = steps[-1].metrics if steps else {}
+    share, sqnr_db = figures.get("agreement"), figures.get("sqnr_db")
+    if kind == "agreement" and isinstance(share, (int, float)):
+        return 1 - share
+    return 10 ** (-sqnr_db / 10) if kind == "sqnr" and isinstance(sqnr_db, (int, float)) else None

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecut.ir import annotations
-from edgecut.ir.annotations import Encoding, Encodings, Plan, Sensitivity
+from edgecut.ir.annotations import Encoding, Encodings, History, Plan, Sensitivity, Step
 from edgecut.ir.errors import ConstraintError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import pipeline
@@ -222,6 +222,25 @@ def test_errors_of_integer_kernels_and_of_the_boundary_add_up(program: Program, 
     )
     annotations.put(node, replace(kernel, integer=False))
     assert cut(23.0) == "b@float16"
+
+
+def test_kernels_together_count_as_what_was_measured_of_the_whole_model(
+    program: Program, network: str
+) -> None:
+    """Alone either kernel changes 2 % of the answers, together they were seen to change 1 %."""
+    for name in ("a", "b"):
+        node = next(n for n in program.nodes if n.name == name)
+        annotations.put(node, Sensitivity((name,), 30.0, 25.0, 0.98, 1e-3, "measured", True, ""))
+
+    def cut(min_agreement: float) -> str:
+        return plan(program, network, boundary="auto", min_agreement=min_agreement).chosen.cut.name
+
+    with pytest.raises(ConstraintError, match="the least that any needs is 4 %"):
+        cut(0.965)
+    annotations.put(program.model, History((Step("quantize{scheme=int8}", 1, {"agreement": 0.99}),)))
+    # float16 at b changes 2 %: 3 % with the kernels.
+    assert cut(0.965) == "b@float16"
+    assert cut(0.975) == "a@step{step=0.5}"
 
 
 def test_an_encoding_can_be_forced(program: Program, network: str) -> None:
