@@ -31,7 +31,8 @@ def as_text(answer: Answer) -> str:
     """The outputs in short, and where the time went."""
     lines = [f"{name}  {a.dtype.name}{list(a.shape)}  {_summary(a)}" for name, a in answer.outputs.items()]
     p = answer.phases
-    parts = (("edge", p.edge_s), ("network", p.network_s), ("queue", p.queue_s), ("cloud", p.compute_s))
+    there = (("edge", p.edge_s), ("encode", p.encode_s), ("network", p.network_s))
+    parts = (*there, ("queue", p.queue_s), ("cloud", p.compute_s))
     times = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in parts if seconds)
     lines.append(f"cut {answer.cut}: {1e3 * p.total_s:.2f} ms ({times}); sent {answer.sent_bytes} bytes")
     return "\n".join(lines)

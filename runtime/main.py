@@ -73,6 +73,7 @@ def _server_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--token-file", type=Path, metavar="FILE", help="bearer token that the server asks for"
     )
+    command.add_argument("--uncoded", action="store_true", help="send plain tensors, to a server not ours")
     command.add_argument("--tls-ca", metavar="FILE", help="certificates to check an https server's against")
 
 
@@ -117,6 +118,7 @@ def _device(options: argparse.Namespace) -> Any:
         timeout_s=options.timeout,
         token=tokens.read(options.token_file)[0] if options.token_file else None,
         ca=options.tls_ca,
+        coded=not options.uncoded,
         require_signature=options.require_signature,
     )
 

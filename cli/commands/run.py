@@ -33,6 +33,9 @@ def run(
     tls_ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificates to check an https server's against.")
     ] = None,
+    uncoded: Annotated[
+        bool, typer.Option("--uncoded", help="Send plain tensors, to a server that is not edgecut's.")
+    ] = False,
     require_signature: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Public keys; one must have signed the manifest.")
     ] = None,
@@ -51,6 +54,7 @@ def run(
         timeout_s=timeout,
         token=token,
         ca=ca,
+        coded=not uncoded,
         require_signature=require_signature,
     )
     answer = device.run(inputs.read(device.manifest, input_), cut)
