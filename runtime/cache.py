@@ -51,9 +51,14 @@ class AnswerCache:
         self.near_hits = 0
         self.misses = 0
 
-    def get(self, inputs: Tensors) -> Optional[dict[str, np.ndarray]]:
-        """The answer to these inputs, or to inputs near them; None if it is not known."""
-        found = self._fresh(_key(inputs))
+    def get(self, inputs: Tensors, of: str = "") -> Optional[dict[str, np.ndarray]]:
+        """The answer to these inputs, or to inputs near them; None if it is not known.
+
+        Args:
+            inputs: What was asked.
+            of: What was computed of them, where that is more than one thing.
+        """
+        found = self._fresh(_key(inputs, of))
         if found is not None:
             self.hits += 1
             return found
@@ -64,11 +69,11 @@ class AnswerCache:
         self.misses += 1
         return None
 
-    def put(self, inputs: Tensors, outputs: Tensors) -> None:
+    def put(self, inputs: Tensors, outputs: Tensors, of: str = "") -> None:
         """Keep an answer, unless it is larger than the whole cache."""
         copies = {name: array.copy() for name, array in outputs.items()}
         size = sum(array.nbytes for array in copies.values())
-        key = _key(inputs)
+        key = _key(inputs, of)
         self._drop(key)
         if size > self._max_bytes:
             return
@@ -120,8 +125,8 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return found if np.isfinite(found) else float("inf")
 
 
-def _key(inputs: Tensors) -> bytes:
-    digest = hashlib.blake2b(digest_size=32)
+def _key(inputs: Tensors, of: str) -> bytes:
+    digest = hashlib.blake2b(of.encode(), digest_size=32)
     for name in sorted(inputs):
         array = inputs[name]
         digest.update(f"{name}\0{array.dtype.str}{array.shape}\0".encode())

@@ -143,6 +143,7 @@ def _watch(options: argparse.Namespace) -> str:
 
     device = _device(options)
     size, age_s = int(options.cache_mb * (1 << 20)), options.cache_age
+    device.features = AnswerCache(max_bytes=size, max_age_s=age_s) if size else None
     session = Session(
         device,
         policy=policy.load(options.policy),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +15,12 @@ from edgecut.ir import sessions
 from edgecut.ir.program import Program
 
 RunOnnx = Callable[[Program, dict[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]
+
+# On a busy machine drawing examples is slow, which says nothing about the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 ZOO = ROOT.parent / "shared" / "zoo"

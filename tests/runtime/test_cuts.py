@@ -21,6 +21,8 @@ from edgecut.ir import manifest
 from edgecut.ir.errors import ModelError
 from edgecut.runtime import bundle, compare, serving
 from edgecut.runtime.breaker import Breaker
+from edgecut.runtime.cache import AnswerCache
+from edgecut.runtime.client import CloudError
 from edgecut.runtime.device import Device
 from edgecut.runtime.policy import Fixed, Policy
 from edgecut.runtime.session import Session
@@ -134,6 +136,21 @@ def test_hung_server_costs_the_deadline_and_not_the_answer(
     close(answer.outputs["logits"], truth[0])
     assert answer.cut == "edge-only"
     assert "did not answer" in answer.fallback
+
+
+def test_features_are_kept_for_the_next_try(build: Path, url: str, digits: Any, truth: np.ndarray) -> None:
+    """The server is absent at first: what the edge half made is sent later, without making it again."""
+    features = AnswerCache()
+    inputs = {"input": digits.images[0]}
+    with pytest.raises(CloudError):
+        Device(build, server="http://127.0.0.1:9", features=features).run(inputs, "relu_4")
+    again = Device(build, server=url, features=features)
+    answer = again.run(inputs, "relu_4")
+    close(answer.outputs["logits"], truth[0])
+    assert (features.hits, features.misses) == (1, 1)
+    assert again._edge is None  # LiteRT was not even loaded
+    again.run(inputs, "relu_2")
+    assert (features.hits, features.misses) == (1, 2)  # another cut is something else
 
 
 def test_deadline_too_short_for_the_server_is_met_on_the_edge(build: Path, url: str, digits: Any) -> None:
