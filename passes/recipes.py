@@ -112,7 +112,9 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     return [*chain, bind("partition", cutting), *emit()]
 
 
-def convert(source: Source, to: Path, quantize: str = "auto", *, verify: bool = False) -> list[Pass]:
+def convert(
+    source: Source, to: Path, quantize: str = "auto", *, dynamic_batch: bool = False, verify: bool = False
+) -> list[Pass]:
     """From a trained model to one TFLite file, not cut; ``auto`` is int8 where there is data to calibrate it.
 
     Raises:
@@ -123,7 +125,7 @@ def convert(source: Source, to: Path, quantize: str = "auto", *, verify: bool = 
     scheme = ("int8" if source.calibration else "none") if quantize == "auto" else quantize
     quantizing = [] if scheme == "none" else [make("quantize", scheme=scheme, calibration=source.calibration)]
     front = source.front(keep=bool(quantizing))
-    return [*front, *quantizing, make("convert", to=to, verify=verify)]
+    return [*front, *quantizing, make("convert", to=to, dynamic_batch=dynamic_batch, verify=verify)]
 
 
 def quantize(source: Source, quantizing: Quantizing, edge: str | None) -> list[Pass]:

@@ -34,6 +34,9 @@ def convert(
     std: ImageStd = None,
     scale: ImageScale = 1.0,
     quantize: Annotated[Scheme, typer.Option(help="auto: int8 where --calibration is given.")] = Scheme.auto,
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="Take any number of samples at once.")
+    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare LiteRT with ONNX Runtime, group by group.")
     ] = False,
@@ -48,7 +51,7 @@ def convert(
 
     declared = session.image(image, mean, std, scale)
     source = recipes.Source(model, tuple(shape or ()), declared, calibration)
-    passes = recipes.convert(source, output, str(quantize), verify=verify)
+    passes = recipes.convert(source, output, str(quantize), dynamic_batch=dynamic_batch, verify=verify)
     program = session.run(passes, session.Flags(time_passes, no_cache=True))
     if depfile:
         rule.write(depfile, output, passes)

@@ -47,8 +47,12 @@ def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
     return backend.emit(program, cuts)
 
 
-def convert(program: Program) -> bytes:
+def convert(program: Program, batches: tuple[Program, Program] | None = None) -> bytes:
     """Write the whole program as a TFLite file, as signature ``serving_default``.
+
+    Args:
+        program: For a batch of one.
+        batches: The same for the batches `dynamic.BATCHES`, for a file that takes any.
 
     Raises:
         ConstraintError: A node cannot be lowered; the message names it and says why.
@@ -56,7 +60,7 @@ def convert(program: Program) -> bytes:
     """
     from edgecut.targets.tflite import backend
 
-    return backend.convert(program)
+    return backend.convert(program, batches)
 
 
 def source_map(data: bytes) -> dict[str, list[list[str]]]:

@@ -13,6 +13,7 @@ from edgecut.ir.errors import ConstraintError, ModelError
 from edgecut.ir.program import Program
 from edgecut.targets.tflite import (
     affine,
+    dynamic,
     fuse,
     groups,
     heads,
@@ -101,9 +102,14 @@ def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
     return Emitted(data, wire, {i: f"cut{i}" for i, names in wanted.items() if names}, source_map(data))
 
 
-def convert(program: Program) -> bytes:
+def convert(program: Program, batches: tuple[Program, Program] | None = None) -> bytes:
     """See `edgecut.targets.tflite.convert`."""
-    lowered = lower(program)
+    if batches is None:
+        lowered = lower(program)
+    else:
+        first, second = (lower(p) for p in batches)
+        whole = not first.reasons and not second.reasons  # what cannot be lowered is said below
+        lowered = Lowered(dynamic.opened(first.graph, second.graph), {}) if whole else first
     names = [spec.name for spec in program.outputs]
     return _packed(program, [signature(program, lowered, WHOLE, names)], {})
 

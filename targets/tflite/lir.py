@@ -56,6 +56,8 @@ class Tensor:
     data: Array | None = None
     quant: Quant | None = None
     op: Op | None = None
+    open: tuple[bool, ...] = ()
+    """Which dimensions the runtime may change; none if empty."""
 
     @property
     def rank(self) -> int:

@@ -150,6 +150,9 @@ class _Packer:
         made.type = _TYPES[tensor.dtype.name]
         made.buffer = self.buffer(_bytes(tensor.data)) if tensor.data is not None and tensor.data.size else 0
         made.hasRank = True
+        if any(tensor.open):
+            pairs = zip(tensor.shape, tensor.open, strict=True)
+            made.shapeSignature = [-1 if is_open else n for n, is_open in pairs]
         if tensor.quant is not None:
             made.quantization = self.schema.QuantizationParametersT()
             made.quantization.scale = [float(s) for s in tensor.quant.scale]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +34,6 @@ OTHERS = {
     "shufflenetv2": 5, "convnext": 1, "yolo": 1, "unet": 2, "deeplab": 2, "vit_tiny": 1, "bert_tiny": 0,
     "lstm": 0, "gru": 0, "keras_attention": 0,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def networks(root: Path) -> Path:
-    """A folder with all of them, made by torch and Keras once per version of what makes them."""
-    pytest.importorskip("torch")
-    pytest.importorskip("keras")
-    sys.path.insert(0, str(root / "fixtures" / "networks"))
-    try:
-        import cache  # type: ignore[import-not-found]
-    finally:
-        sys.path.pop(0)
-    folder: Path = cache.files([*PLAIN, *OTHERS], small=True)
-    return folder
 
 
 def _lowered(networks: Path, name: str) -> tuple[Program, dict[str, Array], bytes]:
