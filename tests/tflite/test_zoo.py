@@ -68,7 +68,8 @@ def test_every_int8_group_agrees_with_onnx_runtime(
     test = load(quantized(name))
     sample = _samples(zoo, name, 1)[0]
     checks = list(verify.groups(test.program, test.cut, sample))
-    assert [c for c in checks if not c.ok] == []
+    # No value of any layer is more than one step off, given the same input.
+    assert [c for c in checks if (c.error > 0 if c.exact else not c.ok)] == []
     test.lower()
     float_kinds = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MEAN"}
     assert test.operators["DEQUANTIZE"] <= 2, "only around softmax and average pools, and at the end"
@@ -106,6 +107,13 @@ def test_each_cut_between_groups_gives_the_tensors_that_cross(
             assert (made[tensor].shape, made[tensor].dtype.name) == (wire.shape, wire.dtype)
             value = expected[tensor].transpose(wire.perm) if wire.perm else expected[tensor]
             difference = np.abs(made[tensor].astype("f8") - value.astype("f8"))
-            # A value that rounds the other way at a tie spreads through later int8 layers (each alone is
-            # exact, see above), to steps of the 256; a wrong cut or layout would be off by tens on average.
-            assert difference.mean() <= (4 if scheme == "int8" else 1e-4 * np.abs(value).max())
+            if made[tensor].dtype == np.int8:
+                # Each layer alone is exact but for ties (see above). One value that rounds the other way
+                # spreads: in ResNet-8 a single one of the first convolution's 16,384 moves three of the ten
+                # logits by two steps. A wrong scale, cut or layout would be off by tens on average.
+                assert (difference > 1).mean() <= 1e-3 or name == "resnet8_cifar10", tensor
+                assert difference.mean() <= 1.5, tensor
+            elif scheme == "float":
+                assert difference.max() <= 1e-4 * np.abs(value).max(), tensor
+            else:  # dequantized or after a softmax in float: steps of 1/256 of the range
+                assert difference.max() <= 0.02 * np.abs(value).max(), tensor
