@@ -54,9 +54,11 @@ class Partition(Pass):
     measure: bool = option(False, help="Build and time the cuts, and plan with what they took.")
     runs: int = option(50, help="With measure: timed inferences at most.")
     threads: int = option(1, help="With measure: CPU threads on either side.")
-    min_agreement: float | None = option(None, help="Budget: share of answers with the same top-1, 0 to 1.")
-    max_accuracy_drop: float | None = option(None, help="Budget: points of top-1, with labels.")
-    min_sqnr: float | None = option(None, help="Budget: dB at the worst output.")
+    min_agreement: float | None = option(
+        None, help="Budget of boundary: share of answers with the same top-1, 0 to 1."
+    )
+    max_accuracy_drop: float | None = option(None, help="Budget of boundary: points of top-1, with labels.")
+    min_sqnr: float | None = option(None, help="Budget of boundary: dB at the worst output.")
     boundary: str = option(
         "none", help="How tensors are sent: as they are held; auto: in the best encoding; or in this one."
     )
@@ -210,6 +212,8 @@ class Partition(Pass):
             found.append(Budget(Memory(), self.max_memory_mb * 1e6))
         if self.max_crossings is not None:
             found.append(Budget(Crossings(), self.max_crossings))
+        if self.boundary == codings.NONE:
+            return tuple(found)  # what quantize did is the same for every cut, and it has judged that itself
         errors = codings.budgets(self.min_agreement, self.max_accuracy_drop, self.min_sqnr)
         return (*found, *errors)
 

@@ -237,6 +237,7 @@ def test_kernels_together_count_as_what_was_measured_of_the_whole_model(
 
     with pytest.raises(ConstraintError, match="the least that any needs is 4 %"):
         cut(0.965)
+    assert plan(program, network, min_agreement=0.965).chosen.cut.name == "cloud-only"
     annotations.put(program.model, History((Step("quantize{scheme=int8}", 1, {"agreement": 0.99}),)))
     # float16 at b changes 2 %: 3 % with the kernels.
     assert cut(0.965) == "b@float16"
