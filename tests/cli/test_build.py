@@ -127,6 +127,9 @@ def test_what_partition_can_do_build_can_do(edgecut: Edgecut, profiled: Path, tm
     assert sent, "the features leave the device"
     assert {sent.labels for sent in sent} == {("face",)}
     assert "input" not in {s.name for s in sent}
+    page = (out / "report.html").read_text()
+    assert "<h2>What leaves the device</h2>" in page
+    assert f"{sent[0].name}</td>" in page.split("What leaves the device")[1].split("</table>")[0]
 
 
 def test_a_build_that_cannot_keep_to_its_budget_leaves_nothing(
