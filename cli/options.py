@@ -111,6 +111,16 @@ Refine = Annotated[
 ]
 
 
+Finetune = Annotated[
+    bool,
+    typer.Option(
+        "--finetune",
+        help="Train what pruning left by the original model, without labels (needs edgecut[torch]).",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+
+
 class Scheme(StrEnum):
     """What ``--quantize`` accepts."""
 

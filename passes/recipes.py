@@ -68,6 +68,46 @@ class Quantizing:
         return chain
 
 
+@dataclass(frozen=True)
+class Pruning:
+    """How much is pruned, and what may be lost by it."""
+
+    ratio: float = 0.0
+    macs: float = 0.0
+    size: float = 0.0
+    speedup: float = 1.0
+    multiple: int = 1
+    augment: str = "none"
+    samples: int | None = None
+    max_accuracy_drop: float | None = None
+    min_sqnr: float | None = None
+    min_agreement: float | None = None
+    best_effort: bool = False
+    finetune: bool = False
+    epochs: int = 40
+    checkpoint: Path | None = None
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether it is said how much to prune; else it is as much as the accuracy budget allows."""
+        return bool(self.ratio or self.macs or self.size or self.speedup > 1)
+
+    def passes(self, calibration: Path | None) -> list[Pass]:
+        """Prune, and train what is left if that is asked for: the last of them holds the budget."""
+        own = ("finetune", "epochs", "checkpoint")
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        if not self.finetune:
+            return [make("prune", calibration=calibration, **named)]
+        shared = ("augment", "samples", "max_accuracy_drop", "min_sqnr", "min_agreement", "best_effort")
+        training = {name: named[name] for name in shared}
+        if self.has_goal:
+            named |= {"max_accuracy_drop": None, "min_sqnr": None, "min_agreement": None}
+        how = {"epochs": self.epochs, "checkpoint": self.checkpoint, **training}
+        return [
+            make("prune", calibration=calibration, **named), make("finetune", calibration=calibration, **how)
+        ]  # fmt: skip
+
+
 INTEGERS = ("int8", "int8-symmetric", "int16x8")
 """Schemes with integer kernels, which have to be calibrated."""
 
@@ -81,7 +121,7 @@ class BuildOptions:
     cutting: Mapping[str, text.Raw] = field(default_factory=dict)
     """Options of the pass ``partition``, as text."""
     quantizing: Quantizing = Quantizing("auto")
-    prune: float = 0.0
+    pruning: Pruning = Pruning()
 
 
 def build(source: Source, options: BuildOptions) -> list[Pass]:
@@ -96,8 +136,8 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     int8 = options.quantizing.scheme == "auto" and quantizing.scheme in INTEGERS
     chain = [*source.front(), make("profile", int8=int8, **targets)]
     # What prune and quantize change has other costs; what they leave alone is not measured again.
-    if options.prune:
-        chain.append(make("prune", ratio=options.prune, calibration=source.calibration))
+    if options.pruning.has_goal:
+        chain += options.pruning.passes(source.calibration)
         chain.append(make("profile", int8=int8, **targets))
     if quantizing.scheme != "none":
         chain += [*quantizing.passes(source.calibration), make("profile", **targets)]
@@ -134,6 +174,16 @@ def quantize(source: Source, quantizing: Quantizing, edge: str | None) -> list[P
         return [*source.front(), *quantizing.passes(source.calibration)]
     int8 = make("profile", edge=edge, int8=quantizing.scheme in INTEGERS)
     return [*source.front(), int8, *quantizing.passes(source.calibration), make("profile", edge=edge)]
+
+
+def prune(source: Source, pruning: Pruning, edge: str | None) -> list[Pass]:
+    """From a trained model to a pruned one; profiled before and after, where a device is named."""
+    if edge is None and pruning.speedup > 1:
+        edge = "local"
+    if edge is None:
+        return [*source.front(), *pruning.passes(source.calibration)]
+    profile = make("profile", edge=edge)
+    return [*source.front(), profile, *pruning.passes(source.calibration), profile]
 
 
 def emit(*, verify: bool = False) -> list[Pass]:

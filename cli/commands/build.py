@@ -9,11 +9,13 @@ import typer
 
 from edgecut.cli.cutting import takes
 from edgecut.cli.options import (
+    COMPRESSION,
     BestEffort,
     Calibration,
     Cloud,
     Depfile,
     Edge,
+    Finetune,
     ImageInput,
     ImageMean,
     ImageScale,
@@ -61,7 +63,31 @@ def build(
     min_agreement: MinAgreement = None,
     best_effort: BestEffort = False,
     refine: Refine = False,
-    prune: Annotated[float, typer.Option(min=0.0, max=0.95, help="Share of channels to remove.")] = 0.0,
+    prune: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=0.95, help="Share of channels to remove everywhere.", rich_help_panel=COMPRESSION
+        ),
+    ] = 0.0,
+    prune_macs: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=0.95, help="Share of operations to prune away.", rich_help_panel=COMPRESSION
+        ),
+    ] = 0.0,
+    prune_size: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=0.95, help="Share of the weights to prune away.", rich_help_panel=COMPRESSION
+        ),
+    ] = 0.0,
+    prune_speedup: Annotated[
+        float,
+        typer.Option(
+            min=1.0, help="Prune until so many times as fast on the device.", rich_help_panel=COMPRESSION
+        ),
+    ] = 1.0,
+    finetune: Finetune = False,
     pipeline: Annotated[
         str | None, typer.Option("--pipeline", "-p", metavar="TEXT", help="Run these passes instead.")
     ] = None,
@@ -89,7 +115,12 @@ def build(
             quantize.value, method, samples, tuple(keep or ()), max_accuracy_drop, min_sqnr, min_agreement,
             best_effort, False, refine,
         )  # fmt: skip
-        options = recipes.BuildOptions(edge, cloud, cutting, quantizing, prune)
+        pruning = recipes.Pruning(
+            prune, prune_macs, prune_size, prune_speedup, samples=samples, finetune=finetune,
+            max_accuracy_drop=max_accuracy_drop, min_sqnr=min_sqnr, min_agreement=min_agreement,
+            best_effort=best_effort,
+        )  # fmt: skip
+        options = recipes.BuildOptions(edge, cloud, cutting, quantizing, pruning)
         passes = recipes.build(source, options)
     if print_pipeline:
         typer.echo(recipes.unparse(passes))

@@ -1,29 +1,86 @@
-"""``edgecut prune``: whole channels removed."""
+"""``edgecut prune``: whole channels removed, until a goal is reached or a budget used up."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgecut.cli.options import Calibration, Depfile, Json, Model, NoCache, OutputFile, Shape
+from edgecut.cli.options import (
+    BestEffort,
+    Calibration,
+    Depfile,
+    Finetune,
+    ImageInput,
+    ImageMean,
+    ImageScale,
+    ImageStd,
+    Json,
+    MaxAccuracyDrop,
+    MinAgreement,
+    MinSqnr,
+    Model,
+    NoCache,
+    OutputFile,
+    Samples,
+    Shape,
+)
 
 
 def prune(
     model: Model,
     output: OutputFile,
-    ratio: Annotated[float, typer.Option(min=0.0, max=0.95, help="Share of channels to remove.")],
+    ratio: Annotated[
+        float, typer.Option(min=0.0, max=0.95, help="Share of channels to remove everywhere.")
+    ] = 0.0,
+    macs: Annotated[float, typer.Option(min=0.0, max=0.95, help="Share of operations to save.")] = 0.0,
+    size: Annotated[float, typer.Option(min=0.0, max=0.95, help="Share of the weights to save.")] = 0.0,
+    speedup: Annotated[float, typer.Option(min=1.0, help="Times as fast on --edge, measured.")] = 1.0,
+    edge: Annotated[
+        str | None,
+        typer.Option(metavar="TARGET", help="Profile before and after there; budgets are spent on its time."),
+    ] = None,
+    multiple: Annotated[int, typer.Option(min=1, help="Keep a multiple of so many channels.")] = 1,
     calibration: Calibration = None,
+    samples: Samples = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Use every image of the data mirrored too.")] = False,
+    max_accuracy_drop: MaxAccuracyDrop = None,
+    min_sqnr: MinSqnr = None,
+    min_agreement: MinAgreement = None,
+    best_effort: BestEffort = False,
+    finetune: Finetune = False,
+    epochs: Annotated[int, typer.Option(min=1, help="Of --finetune, at most.")] = 40,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of --finetune: written after each epoch, to go on from."),
+    ] = None,
     shape: Shape = None,
+    image: ImageInput = None,
+    mean: ImageMean = None,
+    std: ImageStd = None,
+    scale: ImageScale = 1.0,
     depfile: Depfile = None,
     no_cache: NoCache = False,
     json: Json = False,
 ) -> None:
-    """Remove whole channels from a model."""
-    from edgecut.cli import session, tables
+    """Remove whole channels from a model: a share, or as much as an accuracy budget allows."""
+    from edgecut.cli import compression_view, session
+    from edgecut.ir.errors import UsageError
     from edgecut.passes import recipes
+    from edgecut.passes.effects import Effects
 
-    source = recipes.Source(model, tuple(shape or ()), calibration=calibration)
-    passes = [*source.front(), recipes.make("prune", ratio=ratio, calibration=calibration)]
-    program = session.run_to_file(passes, session.Flags(depfile=depfile, no_cache=no_cache), output)
-    typer.echo(tables.metrics(program, "prune", as_json=json))
+    source = recipes.Source(model, tuple(shape or ()), session.image(image, mean, std, scale), calibration)
+    pruning = recipes.Pruning(
+        ratio, macs, size, speedup, multiple, "flip" if flip else "none", samples,
+        max_accuracy_drop, min_sqnr, min_agreement, best_effort, finetune, epochs, checkpoint,
+    )  # fmt: skip
+    if not pruning.has_goal and not any(
+        value is not None for value in (max_accuracy_drop, min_sqnr, min_agreement)
+    ):
+        hint = "--ratio, --macs, --size, --speedup, or an accuracy budget"
+        raise UsageError("it is not said how much to prune", hint=hint)
+    effects = Effects()
+    flags = session.Flags(depfile=depfile, no_cache=no_cache)
+    program = session.run_to_file(recipes.prune(source, pruning, edge), flags, output, [effects])
+    compression_view.compression(effects, program, explain=False, as_json=json)

@@ -32,7 +32,7 @@ class Training:
     """How it is trained."""
 
     epochs: int = 40
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-3
     batch: int = 32
     patience: int = 10
     """Epochs without a smaller error on held-out samples after which it ends."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 from edgecut.frontends import data
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import numerics, split
+from edgecut.passes import effects, numerics, split
 from edgecut.passes.augment import Augment
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.finetune import distil
@@ -34,7 +34,7 @@ class Finetune(Pass):
     samples: int | None = option(None, help="use only so many samples, from the start")
     epochs: int = option(40, help="times that the data are gone through, at most")
     learning_rate: float = option(
-        1e-2, help="of Adam, relative to the weights, at the start; it falls along a cosine"
+        3e-3, help="of Adam, relative to the weights, at the start; it falls along a cosine"
     )
     batch: int = option(32, help="samples per step")
     patience: int = option(10, help="end after so many epochs without a smaller error on held-out samples")
@@ -78,9 +78,15 @@ class Finetune(Pass):
         context.metrics = {
             "epochs": course.epochs, "best_epoch": course.best_epoch, "judged_on": len(unseen),
             "quality_before": str(before), "quality": str(quality),
+            **judge.difference(program).metrics(), **_sizes(program),
         }  # fmt: skip
         return program
 
     @property
     def _budget(self) -> Budget:
         return Budget(self.max_accuracy_drop, self.min_sqnr, self.min_agreement)
+
+
+def _sizes(program: Program) -> dict[str, float | str]:
+    found = effects.size(program)
+    return {"weight_bytes": found.weight_bytes, "macs": found.macs}

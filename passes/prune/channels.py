@@ -100,7 +100,7 @@ class Prune(Pass):
             self._tell(found.quality, program, context)
         context.metrics = {
             "groups": len(groups), "channels_removed": found.removed, **_figures(program, "_before"),
-            **_judged(found.quality, dataset), **_figures(found.program, ""),
+            **_judged(judge, found.program), **_figures(found.program, ""),
         }  # fmt: skip
         return found.program
 
@@ -166,18 +166,8 @@ class Prune(Pass):
         return [effect or other for effect, other in zip(effects, magnitudes, strict=True)]
 
 
-def _judged(quality: Quality | None, dataset: Dataset | None) -> dict[str, float | str]:
-    if quality is None or dataset is None:
-        return {}
-    found: dict[str, float | str] = {
-        "judged_on": len(split.test(dataset)),
-        "sqnr_db": round(quality.sqnr_db, 3),
-    }
-    if quality.agreement is not None:
-        found["agreement"] = round(quality.agreement, 4)
-    if quality.accuracy_drop is not None:
-        found["accuracy_drop"] = round(quality.accuracy_drop, 2)
-    return found
+def _judged(judge: Judge | None, program: Program) -> dict[str, float | str]:
+    return {} if judge is None else judge.difference(program).metrics()
 
 
 def _figures(program: Program, suffix: str) -> dict[str, float | str]:

@@ -95,12 +95,16 @@ class Judge:
         return islice(self._samples, limit)
 
     def quality(self, program: Program, limit: int | None = None) -> Quality:
+        """How well a model does on the samples, or on the first of them."""
+        return Quality.of(self.difference(program, limit))
+
+    def difference(self, program: Program, limit: int | None = None) -> Difference:
         """Run a model on the samples, or on the first of them."""
         run, difference = Runner(program), Difference()
         labels = repeat(None) if self.labels is None else self.labels.tolist()
         for sample, want, label in zip(self.samples(limit), self.expected, labels, strict=False):
             difference.add(want, run(sample), label)
-        return Quality.of(difference)
+        return difference
 
 
 def _kept(samples: Iterable[Sample]) -> Iterable[Sample]:

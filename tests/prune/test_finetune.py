@@ -58,7 +58,7 @@ def finetuned(program: Program, **options: Any) -> tuple[Program, Context]:
 def test_it_recovers_what_pruning_lost_on_inputs_it_has_not_seen(build: Build, data: Path) -> None:
     program = network(build)
     pruned = Prune(ratio=0.25).run(program.copy(), Context())
-    found, context = finetuned(pruned, calibration=data, epochs=15)
+    found, context = finetuned(pruned, calibration=data, epochs=15, learning_rate=0.01)
     before, after = compare(program, pruned, unseen()), compare(program, found, unseen())
     # From 9 to 14 dB; half of that tells learning from luck.
     assert after.sqnr_db > before.sqnr_db + 2.5
