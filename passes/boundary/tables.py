@@ -17,8 +17,8 @@ SPARSE = 0.3
 CHUNK_BYTES = 500
 """At least, on average, of a chunk: what is lost when a stream is cut off in it. A chunk costs 7 bytes."""
 LARGE_CHUNK_BYTES = 2000
-FEW_CHUNKS, MAX_CHUNKS = 3, 8
-"""More than a few chunks, each of which costs time, only where they are large."""
+FEW_CHUNKS, MAX_CHUNKS = 2, 8
+"""More than a few chunks only where they are large: each costs time, as the lanes are divided among them."""
 MAX_ROWS = 64
 """Rows that a chunk may take per phase, whatever its lanes then waste: a row costs time."""
 
