@@ -2,8 +2,8 @@
 
 Usage: python bench_peers.py [--environments FOLDER] [--prepare] [NAME ...]
 
-``peers/setup.sh`` makes the environments. What the peers made is kept beside them, so that only the first
-run takes long (about half an hour; ``--prepare`` does that part alone).
+``peers/setup.sh`` makes the environments. ``--prepare`` then lets the peers convert everything once, which
+takes them about an hour; what they made is kept beside the environments. Without it, what is there is measured.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
             for peer in peers:
                 job = convert.job(peer, name, kind, models, arguments.environments, work)
                 print(f"{kind} {name} {peer.name}", file=sys.stderr)
-                done = convert.convert(peer, job)
+                done = convert.convert(peer, job) if arguments.prepare else convert.known(job)
                 if done is not None:
                     made[kind, name, peer.name] = done
     if arguments.prepare:
@@ -51,7 +51,7 @@ def main() -> None:
         for name in names:
             job = convert.job(EDGECUT, name, kind, models, arguments.environments, work)
             print(f"{kind} {name} edgecut", file=sys.stderr)
-            made[kind, name, EDGECUT.name] = convert.fresh(EDGECUT, job, 3)
+            made[kind, name, EDGECUT.name] = convert.fresh(EDGECUT, job, 3 if kind == "float" else 1)
             again = next((p for p in peers if p.name == AGAIN), None)
             if again is not None and (kind, name, AGAIN) in made and kind == "float":
                 job = convert.job(again, name, kind, models, arguments.environments, work)

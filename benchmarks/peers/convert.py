@@ -27,11 +27,17 @@ class Converted:
     error: str = ""
 
 
+def known(job: Job) -> Converted | None:
+    """What was made before, if it was."""
+    record = job.out / "record.json"
+    return Converted(**json.loads(record.read_text())) if record.exists() else None
+
+
 def convert(converter: Converter, job: Job) -> Converted | None:
     """Convert once, or give what was made before; None where the converter does not read such models."""
-    record = job.out / "record.json"
-    if record.exists():
-        return Converted(**json.loads(record.read_text()))
+    found, record = known(job), job.out / "record.json"
+    if found is not None:
+        return found
     shutil.rmtree(job.out, ignore_errors=True)
     job.out.mkdir(parents=True)
     done = run(converter, job)
