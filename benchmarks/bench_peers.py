@@ -3,7 +3,7 @@
 Usage: python bench_peers.py [--environments FOLDER] [--prepare] [NAME ...]
 
 ``peers/setup.sh`` makes the environments. ``--prepare`` then lets the peers convert everything once, which
-takes them about an hour; what they made is kept beside the environments. Without it, what is there is measured.
+takes about an hour; what they made is kept beside the environments. Without it, what is there is measured.
 """
 
 from __future__ import annotations
