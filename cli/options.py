@@ -50,7 +50,7 @@ Method = Annotated[
     str,
     typer.Option(
         "--method",
-        help="Ranges from the data: mse, minmax, percentile or entropy.",
+        help="Ranges from data: auto, mse, minmax, percentile or entropy.",
         rich_help_panel=COMPRESSION,
     ),
 ]

@@ -45,7 +45,7 @@ class Quantizing:
     """How a model is quantized, and what may be lost by it."""
 
     scheme: str = "int8"
-    method: str = "mse"
+    method: str = "auto"
     samples: int | None = None
     keep: tuple[str, ...] = ()
     max_accuracy_drop: float | None = None

@@ -55,7 +55,7 @@ def build(
     quantize: Annotated[
         Scheme, typer.Option(help="auto: the targets' scheme where --calibration is given and it is faster.")
     ] = Scheme.auto,
-    method: Method = "mse",
+    method: Method = "auto",
     samples: Samples = None,
     keep: Keep = None,
     max_accuracy_drop: MaxAccuracyDrop = None,

@@ -41,7 +41,7 @@ def quantize(
             metavar="TARGET", help="Profile before and after there; what is not faster stays float."
         ),
     ] = None,
-    method: Method = "mse",
+    method: Method = "auto",
     samples: Samples = None,
     keep: Keep = None,
     max_accuracy_drop: MaxAccuracyDrop = None,

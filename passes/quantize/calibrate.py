@@ -17,6 +17,7 @@ from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program, nbytes
 from edgecut.passes.numerics import Array, Runner, Sample
 from edgecut.passes.quantize import clipping
+from edgecut.passes.quantize.clipping import Levels
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 Range = tuple[float, float]
@@ -33,6 +34,7 @@ def ranges(
     method: Method = "minmax",
     *,
     percentile: float = 99.99,
+    levels: Levels = clipping.PLAIN,
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Range]:
     """The range in which each value is to be quantized.
@@ -43,6 +45,7 @@ def ranges(
         samples: Inputs; iterated over once or twice per batch of values.
         method: How much of the tails is cut off.
         percentile: Share of the numbers to keep, for the method of that name, in percent.
+        levels: What the ranges are to be divided into.
         advance: Called after each sample.
 
     Raises:
@@ -55,7 +58,7 @@ def ranges(
         extremes = _extremes(runner, batch, samples, advance)
         if method != "minmax":
             counts = _histograms(runner, extremes, samples, advance)
-            extremes = {n: clipping.clip(counts[n], extremes[n], method, percentile) for n in batch}
+            extremes = {n: clipping.clip(counts[n], extremes[n], method, percentile, levels) for n in batch}
         found.update(extremes)
     return found
 

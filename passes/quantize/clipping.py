@@ -1,8 +1,10 @@
-"""How much of a distribution's tails to cut off before it is quantized to 8 bits."""
+"""How much of a distribution's tails to cut off before it is quantized."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +15,23 @@ Floats = NDArray[np.float64]
 
 Error = Callable[[Counts, Floats, float, float], float]
 
-LEVELS = 255
+
+@dataclass(frozen=True)
+class Levels:
+    """What a range is divided into."""
+
+    count: int = 255
+    """Steps between its ends."""
+    symmetric: bool = False
+    """Whether zero is in its middle."""
+
+
 _SHARES = np.linspace(0.2, 1.0, 41)
 
+PLAIN = Levels()
 
-def clip(counts: Counts, span: Range, method: str, percentile: float) -> Range:
+
+def clip(counts: Counts, span: Range, method: str, percentile: float, levels: Levels = PLAIN) -> Range:
     """The range to quantize in.
 
     Args:
@@ -25,14 +39,16 @@ def clip(counts: Counts, span: Range, method: str, percentile: float) -> Range:
         span: Least and greatest number seen.
         method: ``percentile``, ``entropy`` or ``mse``.
         percentile: Share of the numbers to keep, in percent.
+        levels: What the range is divided into.
     """
     if span[1] <= span[0] or not counts.any():
         return span
     if method == "percentile":
         return _percentile(counts, span, percentile)
+    search = _search_both if levels.symmetric else _search
     if method == "mse":
-        return _search(counts, span, _squared_error)
-    return _search(_without_zeros(counts, span), span, _divergence)
+        return search(counts, span, partial(_squared_error, levels.count))
+    return search(_without_zeros(counts, span), span, partial(_divergence, levels.count))
 
 
 def _percentile(counts: Counts, span: Range, percentile: float) -> Range:
@@ -71,21 +87,26 @@ def _search(counts: Counts, span: Range, error: Error) -> Range:
     return low, high
 
 
-def _best(ends: Floats, error: Callable[[float], float]) -> float:
-    return min(map(float, ends), key=error)
+def _search_both(counts: Counts, span: Range, error: Error) -> Range:
+    """The same with zero in the middle: both ends move together."""
+    edges = np.linspace(*span, len(counts) + 1)
+    centers = (edges[:-1] + edges[1:]) / 2
+    most = max(abs(span[0]), abs(span[1]))
+    high = min((float(s * most) for s in _SHARES), key=lambda h: error(counts, centers, -h, h))
+    return -high, high
 
 
-def _squared_error(counts: Counts, centers: Floats, low: float, high: float) -> float:
+def _squared_error(levels: int, counts: Counts, centers: Floats, low: float, high: float) -> float:
     """Rounding noise inside of the range and squared distance to it outside, summed over the numbers."""
     if high <= low:
         return float("inf")
-    step = (high - low) / LEVELS
+    step = (high - low) / levels
     distance = np.maximum(centers - high, 0) + np.maximum(low - centers, 0)
     inside = distance == 0
     return float(counts[inside].sum() * step**2 / 12 + (counts * distance**2).sum())
 
 
-def _divergence(counts: Counts, centers: Floats, low: float, high: float) -> float:
+def _divergence(levels: int, counts: Counts, centers: Floats, low: float, high: float) -> float:
     """Kullback-Leibler divergence of the quantized from the real distribution."""
     if high <= low:
         return float("inf")
@@ -97,10 +118,10 @@ def _divergence(counts: Counts, centers: Floats, low: float, high: float) -> flo
         return float("inf")
     clipped[kept[0]] += real[: kept[0]].sum()
     clipped[kept[-1]] += real[kept[-1] + 1 :].sum()
-    level = np.clip(((centers - low) / (high - low) * LEVELS).astype(int), 0, LEVELS - 1)
+    level = np.clip(((centers - low) / (high - low) * levels).astype(int), 0, levels - 1)
     occupied = (real > 0) & inside
-    mass = np.bincount(level[inside], weights=real[inside], minlength=LEVELS)
-    width = np.bincount(level[occupied], minlength=LEVELS)
+    mass = np.bincount(level[inside], weights=real[inside], minlength=levels)
+    width = np.bincount(level[occupied], minlength=levels)
     model = np.where(occupied, (mass / np.maximum(width, 1))[level], 0)
     total, smooth = clipped.sum(), 1e-9
     p, q = clipped[kept] / total + smooth, model[kept] / max(model.sum(), 1) + smooth

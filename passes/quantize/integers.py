@@ -10,11 +10,15 @@ from edgecut.ir.program import Program
 from edgecut.passes.numerics import Sample
 from edgecut.passes.quantize import calibrate, grid, hard, pixels, qdq, region
 from edgecut.passes.quantize.calibrate import Method, Range
+from edgecut.passes.quantize.clipping import Levels
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
 
 Scheme = Literal["int8", "int8-symmetric", "int16x8"]
 """Activations asymmetric as in TFLite, symmetric as TensorRT wants them, or of 16 bits."""
+LEVELS = {"int8": Levels(255), "int8-symmetric": Levels(254, True), "int16x8": Levels(65534, True)}
+# 16 bits have room for what calibration data did not show.
+_HEADROOM = 2.0
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 
@@ -56,6 +60,8 @@ class Calibrated:
             return known
         own = [self.spans[v.name or ""] for v in made]
         low, high = min(low for low, _ in own), max(high for _, high in own)
+        if self.dtype == "int16":
+            low, high = _HEADROOM * low, _HEADROOM * high
         return self.spanning(low, high)
 
     def spanning(self, low: float, high: float) -> Grid:
@@ -99,7 +105,9 @@ def calibrated(
     if scheme == "int8":
         pixels.align(program)
     names = _names(program)
-    spans = calibrate.ranges(program, names, samples, method, percentile=percentile, advance=advance)
+    spans = calibrate.ranges(
+        program, names, samples, method, percentile=percentile, levels=LEVELS[scheme], advance=advance
+    )
     return Calibrated(program, spans, scheme)
 
 

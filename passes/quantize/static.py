@@ -14,6 +14,7 @@ from edgecut.passes import effects, numerics, split, stale
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.quantize import checks, integers, region, weights
 from edgecut.passes.quantize.budget import Budget, Judge, Quality
+from edgecut.passes.quantize.calibrate import Method
 from edgecut.passes.quantize.integers import Calibrated
 from edgecut.passes.quantize.mixed import Mixed, Search
 
@@ -38,8 +39,8 @@ class Quantize(Pass):
         "none", "int8", "int8-symmetric", "int16x8", "int8-weights", "int8-dynamic", "int4-weights", "float16"
     ] = option("int8", help="integer kernels (symmetric for TensorRT), or float kernels with small weights")
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
-    method: Literal["minmax", "percentile", "entropy", "mse"] = option(
-        "mse", help="how ranges follow from the calibration data"
+    method: Literal["auto", "minmax", "percentile", "entropy", "mse"] = option(
+        "auto", help="how ranges follow from the data; auto: mse or minmax, by the error on samples held out"
     )
     percentile: float = option(99.99, help="share of the numbers kept by method=percentile")
     samples: int | None = option(None, help="use only so many samples, from the start")
@@ -115,7 +116,7 @@ class Quantize(Pass):
         keep = frozenset(self.keep)
         if not region.select(program, keep).nodes:
             raise checks.nothing(program)
-        search = Search(self._calibrated(program, dataset, context), keep)
+        search = Search(self._calibrated(program, reference, dataset, context), keep)
         found = self._decided(search, reference, dataset, context)
         if search.slower:
             profile = annotations.require(program.model, Profile, "profile it first")
@@ -125,19 +126,41 @@ class Quantize(Pass):
             self._miss("the accuracy budget leaves no kernel on integers", program, context)
         return found.program, {"int8_nodes": found.integers, "float_nodes": found.floats}
 
-    def _calibrated(self, program: Program, dataset: Dataset, context: Context) -> Calibrated:
+    def _calibrated(
+        self, program: Program, reference: Program, dataset: Dataset, context: Context
+    ) -> Calibrated:
         seen = split.fit(dataset) if self._holds_out else dataset
-        total = len(seen) * integers.passes_over(program, self.method)
-        with context.progress.task("calibrating", total) as advance:
-            model = integers.calibrated(
-                program, seen, self.method, percentile=self.percentile,
-                scheme=integers.scheme(self.scheme), advance=advance,
-            )  # fmt: skip
+        method: Method = self._best_method(program, reference, dataset, context)
+        model = self._with_ranges(program, seen, method, context)
         constant = model.constants()
         if constant:
             what = "is constant over all calibration data: are they real inputs?"
             context.warn(f"{checks.some(constant)} {what}")
         return model
+
+    def _best_method(
+        self, program: Program, reference: Program, dataset: Dataset, context: Context
+    ) -> Method:
+        """Of ranges that cut outliers off and ranges that do not, those with less error on unseen samples."""
+        if self.method != "auto":
+            return self.method
+        if len(dataset) < split.EVERY:
+            return "mse"
+        judge, keep = Judge(reference, split.test(dataset), None), frozenset(self.keep)
+        tried: tuple[Method, ...] = ("mse", "minmax")
+        found = {
+            m: judge.quality(self._with_ranges(program, split.fit(dataset), m, context).quantized(keep))
+            for m in tried
+        }
+        return max(tried, key=lambda m: found[m].sqnr_db)
+
+    def _with_ranges(self, program: Program, seen: Dataset, method: Method, context: Context) -> Calibrated:
+        total = len(seen) * integers.passes_over(program, method)
+        with context.progress.task(f"calibrating ({method})", total) as advance:
+            return integers.calibrated(
+                program.copy(), seen, method, percentile=self.percentile,
+                scheme=integers.scheme(self.scheme), advance=advance,
+            )  # fmt: skip
 
     def _decided(self, search: Search, reference: Program, dataset: Dataset, context: Context) -> Mixed:
         if not self._holds_out:

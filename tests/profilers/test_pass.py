@@ -210,3 +210,27 @@ def test_a_report_survives_its_own_json(measured: Program, tmp_path: Path) -> No
     path.write_text("{}")
     with pytest.raises(ModelError, match="no profile"):
         report.read(path)
+
+
+def test_both_precisions_are_timed(convnet: Program) -> None:
+    found = run(ProfileTargets(edge="raspberrypi4", cloud="x86-vm", int8=True), convnet)
+    both = [cost for cost in costs(found).values() if cost.edge_int8 is not None]
+    # The convolutions and the fully connected layer, at least, have integer kernels ...
+    assert len(both) >= 2
+    # ... which a Pi's figures say are faster where there is much to compute.
+    heavy = max(both, key=lambda cost: cost.macs)
+    assert heavy.edge is not None
+    assert heavy.edge_int8 is not None
+    assert heavy.edge_int8.seconds < heavy.edge.seconds
+    assert heavy.edge_int8.source == "predicted"
+    # The program itself is as it was, and the times stay when it is profiled again.
+    assert [n.op_type for n in found.nodes] == [n.op_type for n in convnet.nodes]
+    again = run(ProfileTargets(edge="raspberrypi4", cloud="x86-vm"), found)
+    assert costs(again) == costs(found)
+
+
+def test_both_precisions_are_measured_here(convnet: Program) -> None:
+    found = run(ProfileTargets(runs=5, int8=True), convnet)
+    known = [cost.edge_int8 for cost in costs(found).values() if cost.edge_int8 is not None]
+    assert {time.source for time in known} == {"measured"}
+    assert sum(time.seconds for time in known) > 0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 
+from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
 from edgecut.passes.quantize import calibrate, clipping
 from edgecut.passes.quantize.calibrate import ranges
@@ -77,3 +81,52 @@ def test_a_constant_has_its_own_range(method: str) -> None:
     counts = np.zeros(calibrate.BINS, np.int64)
     counts[0] = 5
     assert clipping.clip(counts, (2.0, 2.0), method, 99.99) == (2.0, 2.0)
+
+
+def test_symmetric_levels_are_cut_at_both_ends_alike() -> None:
+    numbers = np.abs(np.random.default_rng(0).standard_t(3, 100_000))
+    counts, span = histogram(numbers)
+    low, high = clipping.clip(counts, span, "mse", 0, clipping.Levels(254, symmetric=True))
+    assert low == -high
+    # Half of the levels are never used by numbers that are all positive: more is worth cutting off.
+    assert high < clipping.clip(counts, span, "mse", 0)[1]
+
+
+def test_many_levels_cut_nothing_off() -> None:
+    counts, span = histogram(np.random.default_rng(0).standard_t(3, 100_000))
+    _, high = clipping.clip(counts, span, "mse", 0, clipping.Levels(65534, symmetric=True))
+    assert high >= 0.95 * max(abs(span[0]), abs(span[1]))
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(residual: Program) -> None:
+    """Arrays alive at once, over many more samples; ONNX Runtime's own memory is in the benchmark."""
+
+    def stream(count: int) -> Iterator[dict[str, np.ndarray]]:
+        rng = np.random.default_rng(0)
+        return ({"image": rng.standard_normal((1, 3, 16, 16)).astype(np.float32)} for _ in range(count))
+
+    class Stream:
+        def __init__(self, count: int) -> None:
+            self.count = count
+
+        def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+            return stream(self.count)
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        ranges(residual, ["image", "ra", "s", "cat"], Stream(count), "mse")
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(10)  # what is imported and cached on first use
+    few, many = peak(10), peak(300)
+    # Each sample and its values are 50 kB; 290 more would be 14 MB. What is left is noise of the allocator.
+    assert many < few + 500_000
+
+
+def test_a_value_that_becomes_nan_is_named(build: Callable[..., Program]) -> None:
+    weight = np.ones((2, 2), np.float32)
+    program = build("net (float[1,2] x) => (float[1,2] y) { l = Log(x)  y = MatMul(l, w) }", w=weight)
+    with pytest.raises(ModelError, match=r"^l: becomes NaN"):
+        ranges(program, ["l"], [{"x": np.full((1, 2), -1, np.float32)}])

@@ -304,3 +304,44 @@ def test_small_weights_need_no_data(build: Build, scheme: str, share: float, db:
     assert found.weight_bytes() < share * program.weight_bytes()
     inputs = [{"x": rng.standard_normal((1, 64)).astype(np.float32)} for _ in range(8)]
     assert compare(program, found, inputs).sqnr_db > db
+
+
+def test_auto_takes_the_ranges_that_do_better_on_unseen_samples(build: Build, save: Save) -> None:
+    rng = np.random.default_rng(0)
+    program = build("net (float[1,1,128,128] x) => (float[1,2,128,128] y) { y = Conv(x, w) }",
+                    w=np.array([1, -2], np.float32).reshape(2, 1, 1, 1))  # fmt: skip
+    data = rng.random((160, 1, 128, 128), np.float32)
+    data[5, 0, 7, 7] = 40  # one of 2.6 million, with whose range all else has 6 levels left
+    path, unseen = save(x=data[:128]), [{"x": x[None]} for x in data[128:136]]
+    auto, mse, minmax = (
+        compare(program, quantized(program, path, method=m)[0], unseen).sqnr_db
+        for m in ("auto", "mse", "minmax")
+    )
+    assert mse > minmax + 10
+    assert auto == mse
+
+
+def test_a_constant_input_is_told(residual: Program, save: Save) -> None:
+    said: list[str] = []
+    path = save(image=np.full((8, 3, 16, 16), 0.5, np.float32))
+    Quantize(calibration=path).run(residual.copy(), Context(warn=said.append))
+    assert any("image" in line and "constant over all calibration data" in line for line in said)
+
+
+def test_nothing_to_quantize(build: Build, save: Save) -> None:
+    program = build("net (float[1,4] x) => (float[1,4] y) { y = Softmax(x) }")
+    path = save(x=np.random.default_rng(0).random((8, 4), np.float32))
+    with pytest.raises(ModelError, match="nothing to quantize"):
+        quantized(program, path)
+    with pytest.raises(ModelError, match="nothing to quantize"):
+        quantized(program, path, scheme="int8-weights")
+
+
+def test_figures_before_and_after(residual: Program, save: Save) -> None:
+    data = images()
+    labels = [int(Runner(residual)({"image": x[None]})["scores"].argmax()) for x in data]
+    _, context = quantized(residual, save(image=data, labels=np.asarray(labels)))
+    figures = context.metrics
+    assert figures["macs"] == figures["macs_before"]
+    assert figures["accuracy_before"] == 1.0
+    assert figures["accuracy"] == figures["agreement"]
