@@ -69,7 +69,7 @@ def _kernels(rows: list[Kernel]) -> None:
         mark = {"measured": "", "predicted": "~", "estimated": "?"}[own.known]
         reason = f"[dim]: {escape(own.reason)}[/]" if own.reason else ""
         table.add_row(
-            escape(row.node), row.operators, f"{own.node_sqnr_db:.1f} dB", f"{own.output_sqnr_db:.1f} dB",
+            escape(row.node), row.operators, _decibel(own.node_sqnr_db), _decibel(own.output_sqnr_db),
             _percent(own.agreement), f"{mark}{1e6 * own.saved_s:.1f} us",
             f"{'integer' if own.integer else '[yellow]float[/]'}{reason}",
         )  # fmt: skip
@@ -78,6 +78,13 @@ def _kernels(rows: list[Kernel]) -> None:
     tables.console().print(
         f"{integers} of {len(rows)} kernels on integers  (~ predicted, ? guessed from operations)"
     )
+
+
+def _decibel(value: float) -> str:
+    """A kernel that was never alone on integers has no error of its own."""
+    from edgecut.passes.numerics import MAX_SQNR_DB
+
+    return "-" if value >= MAX_SQNR_DB else f"{value:.1f} dB"
 
 
 def _percent(share: float | None) -> str:

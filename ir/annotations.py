@@ -299,7 +299,8 @@ class Sensitivity(Annotation):
     nodes: tuple[str, ...]
     """Names of what the kernel computes."""
     node_sqnr_db: float
-    """Signal to quantization noise of what the kernel gives, itself alone in integers."""
+    """Signal to quantization noise of what the kernel gives, itself alone in integers; 200 for one without
+    weights, which runs on integers only where others do before it."""
     output_sqnr_db: float
     """The same of the worst graph output."""
     agreement: float | None

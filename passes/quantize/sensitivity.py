@@ -39,22 +39,25 @@ def measure(
     judge: Judge,
     advance: Callable[[], None],
 ) -> list[Damage]:
-    """The damage of each chain.
+    """The damage of each chain, with the float model as reference.
+
+    Chains without weights run on integers only where others do before them; alone they do no damage.
 
     Args:
         model: Calibrated float model.
         chains: Kernels, each the nodes that it computes together.
         keep: Nodes that stay in float in any case.
-        judge: Has the samples, and the answers expected.
+        judge: Has the samples.
         advance: Called after each kernel.
     """
-    limit = _samples(model.program, len(chains))
+    samples = list(judge.samples(_samples(model.program, len(chains))))
+    alike = Judge(model.program, samples, None)
     everything = frozenset(n.name or "" for chain in chains for n in chain)
     found = []
     for chain in chains:
         alone = model.quantized(keep | (everything - {n.name or "" for n in chain}))
-        quality = judge.quality(alone, limit)
-        own = _own(model.program, alone, chain, judge.samples(limit))
+        quality = alike.quality(alone)
+        own = _own(model.program, alone, chain, samples)
         found.append(Damage(own, quality.sqnr_db, quality.agreement))
         advance()
     return found
