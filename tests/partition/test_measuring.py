@@ -107,6 +107,11 @@ def test_a_cut_that_was_predicted_far_too_dear_is_found_all_the_same(
     monkeypatch.setattr(measuring, "_cloud", times("cloud_s"))
     found = measuring.Measured(posed, request, 5, 1)
     found.add([band.cloud for band in planning.offered(posed, request)], Context())
+    for cloud in placements(posed.problem)[0]:
+        believed, totals = found._corrected()(cloud), posed.problem.totals(cloud)
+        assert believed.edge_s == pytest.approx(totals.edge_s / 100)
+        assert believed.cloud_s == pytest.approx(totals.cloud_s / 100)
+        assert believed.up_bytes == totals.up_bytes
     warned: list[str] = []
     found.refine(Context(warn=warned.append))
     best = min(found.known.values(), key=lambda known: request.price(known[1]))[1]
