@@ -30,11 +30,20 @@ if [ ! -e "$work/.ready" ]; then
     touch "$work/.ready"
 fi
 
+# LiteRT reads the processor's features from /proc/cpuinfo, and crashes on another processor's: qemu gives this
+# machine's unless there is one in the root. This is a Raspberry Pi 4's.
+mkdir -p "$root/proc"
+for core in 0 1 2 3; do
+    printf 'processor\t: %s\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\n' "$core"
+    printf 'CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\n'
+    printf 'CPU part\t: 0xd08\nCPU revision\t: 3\n\n'
+done > "$root/proc/cpuinfo"
+
 # What run.sh and profile.sh of a build call as their Python.
 python=$work/python
 cat > "$python" << END
 #!/bin/sh
-exec qemu-aarch64-static -L "$root" -E PYTHONHOME="$root/usr" -E PYTHONPATH="$wheels/lib" -E OMP_NUM_THREADS=1 \
+exec qemu-aarch64-static -cpu cortex-a72 -L "$root" -E PYTHONHOME="$root/usr" -E PYTHONPATH="$wheels/lib" -E OMP_NUM_THREADS=1 \
     "$root/usr/bin/python3.11" "\$@"
 END
 chmod +x "$python"
