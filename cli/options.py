@@ -46,11 +46,22 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Run every pass, even 
 COMPRESSION = "Compression"
 """A heading in the help."""
 
+
+class Ranges(StrEnum):
+    """What ``--method`` accepts."""
+
+    auto = "auto"
+    mse = "mse"
+    minmax = "minmax"
+    percentile = "percentile"
+    entropy = "entropy"
+
+
 Method = Annotated[
-    str,
+    Ranges,
     typer.Option(
         "--method",
-        help="Ranges from data: auto, mse, minmax, percentile or entropy.",
+        help="How ranges follow from the data.",
         rich_help_panel=COMPRESSION,
     ),
 ]

@@ -67,9 +67,8 @@ class Effects:
             self.steps.append(_effect(name, program, history(program).steps[-1].metrics))
         elif not self.compressed:
             self.steps = [_effect(BEFORE, program, {})]
-        profile = annotations.get(program.model, Profile)
-        if profile is not None and name == "profile":
-            self.steps[-1] = replace(self.steps[-1], edge=profile.edge_total)
+        elif name == "profile":
+            self.steps[-1] = replace(self.steps[-1], edge=_edge(program))
 
     @property
     def compressed(self) -> bool:
@@ -85,4 +84,9 @@ def _effect(name: str, program: Program, figures: Mapping[str, float | str]) -> 
         return float(value) if isinstance(value, int | float) else None
 
     keys = ("sqnr_db", "agreement", "accuracy", "accuracy_before")
-    return Effect(name, own.weight_bytes, own.macs, None, *map(number, keys))
+    return Effect(name, own.weight_bytes, own.macs, _edge(program), *map(number, keys))
+
+
+def _edge(program: Program) -> Time | None:
+    profile = annotations.get(program.model, Profile)
+    return None if profile is None else profile.edge_total

@@ -29,6 +29,7 @@ from edgecut.cli.options import (
     Model,
     NoCache,
     PrintIrAfter,
+    Ranges,
     Refine,
     Samples,
     Scheme,
@@ -55,7 +56,7 @@ def build(
     quantize: Annotated[
         Scheme, typer.Option(help="auto: the targets' scheme where --calibration is given and it is faster.")
     ] = Scheme.auto,
-    method: Method = "auto",
+    method: Method = Ranges.auto,
     samples: Samples = None,
     keep: Keep = None,
     max_accuracy_drop: MaxAccuracyDrop = None,
@@ -112,8 +113,8 @@ def build(
         passes = recipes.parse(source, pipeline)
     else:
         quantizing = recipes.Quantizing(
-            quantize.value, method, samples, tuple(keep or ()), max_accuracy_drop, min_sqnr, min_agreement,
-            best_effort, False, refine,
+            quantize.value, method.value, samples, tuple(keep or ()), max_accuracy_drop, min_sqnr,
+            min_agreement, best_effort, False, refine,
         )  # fmt: skip
         pruning = recipes.Pruning(
             prune, prune_macs, prune_size, prune_speedup, samples=samples, finetune=finetune,

@@ -23,6 +23,7 @@ from edgecut.cli.options import (
     Model,
     NoCache,
     OutputFile,
+    Ranges,
     Refine,
     Samples,
     Scheme,
@@ -41,7 +42,7 @@ def quantize(
             metavar="TARGET", help="Profile before and after there; what is not faster stays float."
         ),
     ] = None,
-    method: Method = "auto",
+    method: Method = Ranges.auto,
     samples: Samples = None,
     keep: Keep = None,
     max_accuracy_drop: MaxAccuracyDrop = None,
@@ -68,7 +69,7 @@ def quantize(
 
     source = recipes.Source(model, tuple(shape or ()), session.image(image, mean, std, scale), calibration)
     quantizing = recipes.Quantizing(
-        scheme.value, method, samples, tuple(keep or ()), max_accuracy_drop, min_sqnr, min_agreement,
+        scheme.value, method.value, samples, tuple(keep or ()), max_accuracy_drop, min_sqnr, min_agreement,
         best_effort, explain, refine,
     )  # fmt: skip
     effects = Effects()

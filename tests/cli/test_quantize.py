@@ -84,3 +84,28 @@ def test_refined_build(edgecut: Edgecut) -> None:
     # TensorRT takes symmetric activations only, which the device runs as well.
     assert "scheme=int8-symmetric" in text
     assert "min_agreement=0.9" in text
+
+
+def test_steps_around_quantize_leave_the_times_before_it(edgecut: Edgecut, tmp_path: Path) -> None:
+    arguments = (
+        "--calibration",
+        CALIBRATION,
+        "--samples",
+        "8",
+        "--edge",
+        "raspberrypi4",
+        "--refine",
+        "--json",
+    )
+    found = edgecut("quantize", MODEL, *IMAGE, *arguments, "-o", tmp_path / "q.onnx")
+    assert found.returncode == 0, found.stderr
+    steps = json.loads(found.stdout)["steps"]
+    assert [step["step"] for step in steps] == ["before", "quantize", "correct-bias"]
+    assert steps[0]["edge"]["seconds"] > steps[-1]["edge"]["seconds"] > 0
+
+
+def test_unknown_method(edgecut: Edgecut, tmp_path: Path) -> None:
+    found = edgecut(
+        "quantize", MODEL, "--calibration", CALIBRATION, "--method", "x", "-o", tmp_path / "q.onnx"
+    )
+    assert found.returncode == 2
