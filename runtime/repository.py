@@ -1,4 +1,4 @@
-"""The cloud models of one or more builds, loaded when they are first asked for."""
+"""The cloud models of one or more builds; each is loaded when it is warmed or first run."""
 
 from __future__ import annotations
 
