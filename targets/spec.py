@@ -47,6 +47,8 @@ class Device:
         "none", "int8", "int8-symmetric", "int16x8", "int8-weights", "int8-dynamic", "int4-weights", "float16"
     ] = "int8"
     """Quantization that suits it (docs/compressing.md)."""
+    sparsity: Literal["none", "2:4"] = "none"
+    """Structured sparsity of weights that its kernels gain from (the pass ``sparsify``)."""
     operators: tuple[str, ...] = ()
     """ONNX operators that its runtime has; empty: all that edgecut can emit."""
     compute: Compute | None = None

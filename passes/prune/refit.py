@@ -76,14 +76,14 @@ def refit(
     nodes = {n.name: n for n in after.nodes}
     for i, name in enumerate(names):
         layer = Layer.of(nodes[name])
-        aim = _Aim.of(layer, frozenset(names[i:]))
-        measure = _Measure(before, after, layer, aim, kept)
+        aim = Aim.of(layer, frozenset(names[i:]))
+        measure = Measure(before, after, layer, aim, kept)
         measure.correct(measure.equations(fit, rows), measure.equations(test, rows))
         advance()
 
 
 @dataclass(frozen=True)
-class _Aim:
+class Aim:
     """What a layer's results, plus what is added to them, should be."""
 
     target: str
@@ -92,7 +92,7 @@ class _Aim:
     """The other operand of the addition, in the pruned program."""
 
     @classmethod
-    def of(cls, layer: Layer, open_: Collection[str]) -> _Aim:
+    def of(cls, layer: Layer, open_: Collection[str]) -> Aim:
         """The sum, where the other operand does not change any more; else the layer's own results.
 
         Args:
@@ -113,10 +113,10 @@ class _Aim:
         return cls(users[0].outputs[0].name or "", other.name)
 
 
-class _Measure:
+class Measure:
     """Gathers the normal equations of one layer's correction."""
 
-    def __init__(self, before: Program, after: Program, layer: Layer, aim: _Aim, kept: Kept) -> None:
+    def __init__(self, before: Program, after: Program, layer: Layer, aim: Aim, kept: Kept) -> None:
         data = layer.node.inputs[0]
         assert data is not None
         self._layer = layer
@@ -125,9 +125,9 @@ class _Measure:
         self._read = numerics.probe(after, data.name or "")
         self._other = None if aim.other is None else numerics.probe(after, aim.other)
 
-    def equations(self, samples: Iterable[Sample], rows: int) -> _Normal:
+    def equations(self, samples: Iterable[Sample], rows: int) -> Normal:
         """Gather at most so many rows from each sample."""
-        layer, found = self._layer, _Normal()
+        layer, found = self._layer, Normal()
         for index, sample in enumerate(samples):
             wanted = layer.results(self._target(sample))
             chosen = linear.choose(len(wanted), rows, index)
@@ -138,7 +138,7 @@ class _Measure:
             found.add(features, layer.grouped(wanted - layer.apply(features)))
         return found
 
-    def correct(self, fit: _Normal, test: _Normal) -> None:
+    def correct(self, fit: Normal, test: Normal) -> None:
         """Solve with each ridge, and keep what does best on held-out samples."""
         changes = [fit.solve(ridge) for ridge in RIDGES]
         errors = [test.error(change) for change in changes]
@@ -148,7 +148,7 @@ class _Measure:
 
 
 @dataclass
-class _Normal:
+class Normal:
     """Normal equations of a regression per group, gathered sample by sample."""
 
     left: Floats | None = None
@@ -163,13 +163,17 @@ class _Normal:
         self.left = left if self.left is None else self.left + left
         self.right = right if self.right is None else self.right + right
 
-    def solve(self, ridge: float) -> Floats:
-        """The weights that explain best what is wanted."""
+    def moments(self, ridge: float) -> Floats:
+        """The left side with a ridge, relative to the mean square of the features."""
         assert self.left is not None
-        assert self.right is not None
         size = self.left.shape[1]
         scale = np.trace(self.left, axis1=1, axis2=2)[:, None, None] / size
-        return np.linalg.solve(self.left + (ridge * scale + 1e-12) * np.eye(size), self.right)
+        return np.asarray(self.left + (ridge * scale + 1e-12) * np.eye(size))
+
+    def solve(self, ridge: float) -> Floats:
+        """The weights that explain best what is wanted."""
+        assert self.right is not None
+        return np.asarray(np.linalg.solve(self.moments(ridge), self.right))
 
     def error(self, weights: Floats) -> float:
         """Squared error with these weights less that with none."""

@@ -25,7 +25,7 @@ from edgecut.ir.coded import Coded
 from edgecut.ir.errors import ModelError
 from edgecut.ir.extract import split
 from edgecut.ir.program import Program
-from edgecut.targets.onnx import tensorrt, triton
+from edgecut.targets.onnx import sparsity, tensorrt, triton
 from edgecut.targets.onnx.boundary import take_wire_inputs
 from edgecut.targets.onnx.naming import cloud_model_name, model_name
 from edgecut.targets.onnx.weights import WeightFile
@@ -48,6 +48,8 @@ class CloudModel:
     """Whether it refers to the weight file."""
     tensorrt: tuple[str, ...] = ()
     """What keeps TensorRT from taking it, by its published table."""
+    sparse: bool = False
+    """Whether it has weights with 2:4 sparsity."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class CloudFiles:
                 _link(folder / WEIGHTS, folder / place / VERSION / WEIGHTS)
                 written.append(place / VERSION / WEIGHTS)
         if self.models:
-            files.write(folder / ENGINES, tensorrt.script([m.name for m in self.models]).encode())
+            sparse = any(m.sparse for m in self.models)
+            script = tensorrt.script([m.name for m in self.models], sparse=sparse)
+            files.write(folder / ENGINES, script.encode())
             (folder / ENGINES).chmod(0o755)
             written.append(PurePosixPath(ENGINES))
         return written
@@ -133,6 +137,7 @@ def _forms(sent: Sequence[Coded], wire: Mapping[str, Wire]) -> dict[str, Wire]:
 def _model(cloud: Program, name: str, cut: Cut, weights: WeightFile) -> CloudModel:
     _strip(cloud)
     refused = tuple(tensorrt.problems(cloud.model))
+    sparse = sparsity.has_sparse_weights(cloud.graph)
     external = weights.take(cloud.graph)
     cloud.graph.name = name
     cloud.model.producer_name = "edgecut"
@@ -141,7 +146,7 @@ def _model(cloud: Program, name: str, cut: Cut, weights: WeightFile) -> CloudMod
         data = oir.to_proto(cloud.model).SerializeToString(deterministic=True)
     except ValueError as error:
         raise ModelError("is over 2 GiB even without its large weights", where=name) from error
-    return CloudModel(name, cut.name, data, config, external, refused)
+    return CloudModel(name, cut.name, data, config, external, refused, sparse)
 
 
 def _strip(program: Program) -> None:

@@ -54,9 +54,15 @@ def problems(model: oir.Model) -> list[str]:
     return found
 
 
-def script(models: list[str]) -> str:
-    """POSIX shell that builds TensorRT engines of a repository's models, as a second repository."""
+def script(models: list[str], *, sparse: bool = False) -> str:
+    """POSIX shell that builds TensorRT engines of a repository's models, as a second repository.
+
+    Args:
+        models: Their names.
+        sparse: Let it try kernels for 2:4 sparsity, which it takes where weights have it and they are faster.
+    """
     names = " ".join(models)
+    sparsity = " --sparsity=enable" if sparse else ""
     return f"""#!/bin/sh
 # Builds TensorRT engines of the models here, on the machine with the GPU that will run them:
 #   tensorrt.sh [OUT]        OUT (default: ../tensorrt) becomes a model repository for Triton
@@ -72,7 +78,7 @@ for model in {names}; do
     if grep -q QuantizeLinear "$here/$model/1/model.onnx"; then precision=--int8; fi
     # shellcheck disable=SC2086  # EXTRA is a list of words
     "${{TRTEXEC:-trtexec}}" --onnx="$here/$model/1/model.onnx" --saveEngine="$out/$model/1/model.plan" \\
-        --builderOptimizationLevel=4 --timingCacheFile="$out/timing.cache" --skipInference \\
+        --builderOptimizationLevel=4 --timingCacheFile="$out/timing.cache" --skipInference{sparsity} \\
         $precision ${{EXTRA:-}}
     sed 's/^backend: "onnxruntime"$/backend: "tensorrt"/' "$here/$model/config.pbtxt" \\
         > "$out/$model/config.pbtxt"

@@ -123,3 +123,12 @@ def test_the_catalogue_prints_files_with_their_sources() -> None:
     assert "# " in text
     assert len(catalogue.find("local")) == 2  # the device and the network of that name
     assert {e.kind for e in catalogue.entries()} == {"edge", "any", "cloud", "network"}
+
+
+def test_sparse_tensor_cores_are_declared_where_they_are(tmp_path: Path) -> None:
+    have = {name for name in spec.device_names() if spec.load_device(name).sparsity == "2:4"}
+    assert have == {"nvidia-a10", "nvidia-h200"}
+    path = tmp_path / "board.toml"
+    path.write_text(BOARD.replace("cores = 4", 'cores = 4\nsparsity = "1:2"'))
+    with pytest.raises(UsageError, match="sparsity"):
+        spec.load_device(str(path))
