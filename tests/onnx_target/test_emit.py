@@ -75,6 +75,7 @@ def test_weights_of_all_cuts_are_stored_once(program: Program, tmp_path: Path) -
         "My_Net_cut0",
         "My_Net_cut1",
         "My_Net_cut2",
+        "tensorrt.sh",
         "weights.bin",
     ]
     assert {p.as_posix() for p in written} == {
