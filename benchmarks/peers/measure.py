@@ -144,6 +144,8 @@ def _times(runners: Mapping[str, _Runner]) -> dict[str, list[float]]:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     counts = {c: max(1, round(ROUND_S / max(r.seconds(3), 1e-6))) for c, r in runners.items()}
     times: dict[str, list[float]] = {c: [] for c in runners}
+    if not runners:
+        return times
     order, begun = list(runners), time.perf_counter()
     for _ in range(ROUNDS):
         for converter in order:

@@ -177,7 +177,9 @@ class Call:
         shape = np.broadcast_shapes(left.shape, right.shape)
         rank = len(shape)
         operands = [self.reshape(t, (1,) * (rank - t.rank) + t.shape) if t.rank else t for t in (left, right)]
-        return self.emit(kind, operands, shape, dtype or left.dtype)
+        # A constant that is dequantized stands for floats, however it is stored.
+        own = FLOAT if left.is_constant and left.quant is not None else left.dtype
+        return self.emit(kind, operands, shape, dtype or own)
 
     def unary(self, kind: str, tensor: Tensor, **options: Any) -> Tensor:
         """An element-wise operator of one tensor."""
