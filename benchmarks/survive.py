@@ -97,7 +97,7 @@ class Run:
     def watch(self) -> subprocess.Popen[str]:
         files = ("--folder", self.folder / "in", "--queue", self.folder / "q", "--answers", self.answers)
         url = f"http://{self.host}:{self.front}"
-        limits = ("--timeout", 0.5, "--max-pause", 0.3, "--token-file", self.folder / "token")
+        limits = ("--timeout", 1.5, "--max-pause", 0.3, "--token-file", self.folder / "token")
         command = (sys.executable, self.application, "watch", self.build, *files, "--server", url, *limits)
         return self._open("device", *command, stderr=subprocess.PIPE)
 
