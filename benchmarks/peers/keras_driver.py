@@ -14,9 +14,8 @@ def main() -> None:
 
     model = tf.keras.models.load_model(models / f"{name}.keras", compile=False)
     # Keras leaves the batch open; the others convert for a batch of one, which also lets more be folded.
-    shape = (1, *model.inputs[0].shape[1:])
-    call = tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec(shape))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([call], model)
+    one = tf.keras.Input(batch_shape=(1, *model.inputs[0].shape[1:]))
+    converter = tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(one, model(one, training=False)))
     if kind == "int8":
         (samples,) = np.load(models / f"{name}.npz").values()
 

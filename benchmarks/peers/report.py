@@ -95,19 +95,21 @@ def _seconds(names: Sequence[str], made: Mapping[Key, Converted]) -> str:
     return _table(rows)
 
 
-def _summary(names: Sequence[str], measured: Mapping[Key, Measured]) -> str:
+def _summary(names: Sequence[str], made: Mapping[Key, Converted], measured: Mapping[Key, Measured]) -> str:
     lines = []
     for kind in KINDS:
         pairs = [(measured.get((kind, n, US)), best_peer(kind, n, measured)) for n in names]
         ratios = [o.median_ms / b.median_ms for o, b in pairs if o and b and usable(kind, o)]
-        alone = sum(o is not None and usable(kind, o) and b is None for o, b in pairs)
+        tried = [any((kind, n, p.name) in made for p in PEERS) for n in names]
+        alone = sum(usable(kind, o) and b is None and t for (o, b), t in zip(pairs, tried, strict=True))
         if ratios:
             mean, reached = statistics.geometric_mean(ratios), sum(r <= 1.0 for r in ratios)
             near = sum(r <= 1.05 for r in ratios)
             lines.append(
                 f"{kind}: latency over the best peer's, geometric mean {mean:.2f}, worst {max(ratios):.2f}; "
                 f"at most 1.00 on {reached} of {len(ratios)} networks, at most 1.05 on {near}. "
-                f"{alone} more networks run that no peer's file runs."
+                f"{alone} more run of which no peer's file tried here does; {tried.count(False)} were tried "
+                "with no peer."
             )
     return "\n\n".join(lines)
 
@@ -125,4 +127,5 @@ float model, over the largest output. A peer's file that differs by more than 1e
 output) is marked wrong, and no best. edgecut keeps the model's own order of dimensions at inputs and outputs;
 onnx2tf gives them channels last, and so needs no TRANSPOSE there. int8 is calibrated with the same eight
 samples everywhere; litert-torch's float file is quantized by ai-edge-quantizer. Conversion is the whole
-process, of edgecut the best of three runs; onnx2tf 2 was run beside it, the others once, before."""
+process, of edgecut the best of three runs; onnx2tf 2 was run beside it, the others once, before, on a busy
+machine: their seconds are upper bounds. Cells that are empty were not tried."""
