@@ -37,7 +37,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("model", type=Path, help="TFLite file")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=50, help="timed inferences at most")
-    parser.add_argument("--seconds", type=float, default=1.0, help="stop timing a signature after this long")
+    parser.add_argument("--seconds", type=float, default=0.4, help="stop timing a signature after this long")
     parser.add_argument("--no-operators", action="store_true", help="time the whole model only")
     options = parser.parse_args(argv)
     try:

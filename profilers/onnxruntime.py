@@ -22,7 +22,7 @@ from edgecut.profilers.plan import Groups
 from edgecut.profilers.record import Stats
 from edgecut.profilers.result import GroupTimes
 
-BUDGET_S = 1.0
+BUDGET_S = 0.4
 WARM_UP_S = 0.1
 # What ONNX Runtime's optimizers add to the name of the value or node that a kernel stands for.
 _SUFFIXES = ("_kernel_time", "_nchwc", "_quant")
