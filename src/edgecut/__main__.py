@@ -24,9 +24,26 @@ def main() -> None:
 
         lazily.install()
         run()
-    except KeyboardInterrupt:
+    except BaseException as error:
+        signalled = _signal_behind(error)
+        if signalled is None:
+            raise
+        if isinstance(signalled, SystemExit):
+            sys.exit(signalled.code)
         print("edgecut: error: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _signal_behind(error: BaseException) -> BaseException | None:
+    """The interruption or exit that ``error`` comes of.
+
+    An extension module whose import is interrupted raises an ImportError of its own in place of what the
+    signal's handler raised, and keeps that only as the cause.
+    """
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, KeyboardInterrupt | SystemExit):
+        link = link.__cause__ or link.__context__
+    return link
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

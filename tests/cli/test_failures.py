@@ -172,6 +172,27 @@ def test_a_killed_build_leaves_the_old_one_whole(
     assert left == []
 
 
+@pytest.mark.parametrize(("raised", "code"), [("KeyboardInterrupt", 130), ("SystemExit(143)", 143)])
+def test_an_interrupted_import_of_an_extension_module(raised: str, code: int) -> None:
+    """Extension modules turn what a signal's handler raises during their import into an ImportError."""
+    program = f"""
+import edgecut.cli.app
+
+def interrupted():
+    try:
+        raise {raised}
+    except BaseException as error:
+        raise ImportError("initialization failed") from error
+
+edgecut.cli.app.main = interrupted
+from edgecut.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
 def test_output_to_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m edgecut show {MODEL} | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, check=False)
