@@ -1,12 +1,18 @@
-"""Predicted against measured on this machine: every model held out in turn."""
+"""Predicted against measured on this machine: every model held out in turn.
+
+PROFILES=DIR keeps the profiles there, for `edgecut profile --fit TARGET DIR/*.json`.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import profiled
 
+from edgecut.ir import typed
 from edgecut.ir.program import Program
 from edgecut.passes import recipes
 from edgecut.passes.base import Context
@@ -44,7 +50,11 @@ def measured(name: str, program: Program) -> Report:
     """The profile of a program, under the name of its network: both precisions are held out together."""
     done = recipes.make("profile", again=True).run(program, Context())
     print(name, file=sys.stderr)
-    return replace(report.of(done), model=name.split()[0])
+    found = replace(report.of(done), model=name.split()[0])
+    if "PROFILES" in os.environ:
+        file = Path(os.environ["PROFILES"]) / f"{name.replace(' ', '-')}.json"
+        file.write_text(typed.dumps(found), encoding="utf-8")
+    return found
 
 
 def row(runtime: str, precision: str, samples: list[fit.Sample]) -> None:
