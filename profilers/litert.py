@@ -25,7 +25,7 @@ from edgecut.profilers.attribution import Kernel
 from edgecut.profilers.kernels import Operator
 from edgecut.profilers.plan import Groups
 from edgecut.profilers.reach import Settings
-from edgecut.profilers.record import FileProfile, SignatureTimes
+from edgecut.profilers.record import FileProfile, SignatureTimes, Stats
 from edgecut.profilers.result import GroupTimes
 from edgecut.targets import tflite
 from edgecut.targets.spec import FILE, Device
@@ -183,8 +183,8 @@ def _kernel(operator: Operator | None, seconds: float, groups: Groups) -> Kernel
 
 def _prefixes(
     program: Program, device: Device, groups: Groups, folder: Path, settings: Settings
-) -> tuple[list[int], list[float]]:
-    """Ends and seconds of prefixes of the graph, one signature each in one file."""
+) -> tuple[list[int], list[Stats]]:
+    """Ends and timings of prefixes of the graph, one signature each in one file."""
     ends = intervals.places(groups.order, groups.weights, intervals.PREFIXES)
     if not ends:
         return [], []
@@ -192,7 +192,7 @@ def _prefixes(
     path = folder / "prefixes.tflite"
     files.write(path, tflite.emit(program, cuts).data)
     profile = reach.run(device, path, settings, operators=False)
-    by_name = {s.name: s.whole.median_s for s in profile.signatures}
+    by_name = {s.name: s.whole for s in profile.signatures}
     return ends, [by_name[f"cut{i}"] for i in range(len(cuts))]
 
 

@@ -104,13 +104,12 @@ def _apart(kernels: Sequence[Kernel], whole: Stats) -> bool:
     return abs(_sum(kernels) / whole.median_s - 1) > intervals.TOLERANCE
 
 
-def _prefixes(program: Program, groups: Groups, threads: int, runs: int) -> tuple[list[int], list[float]]:
-    """Ends and seconds of prefixes of the graph."""
+def _prefixes(program: Program, groups: Groups, threads: int, runs: int) -> tuple[list[int], list[Stats]]:
+    """Ends and timings of prefixes of the graph."""
     ends = intervals.places(groups.order, groups.weights, intervals.PREFIXES)
     cuts = [groups.prefix(program, end) for end in ends]
     parts = [extract.split(program, cut)[0] for cut in cuts]
-    seconds = [time_whole(part, threads, runs).median_s if part else 0.0 for part in parts]
-    return ends, seconds
+    return ends, [time_whole(part, threads, runs) if part else stats.describe([0.0]) for part in parts]
 
 
 def _session(data: bytes, threads: int, profile: Path | None) -> Any:
