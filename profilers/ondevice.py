@@ -170,12 +170,7 @@ def _operators(whole: SignatureTimes, run: Callable[[], Any], runs: int, seconds
     samples = stats.repeat(lambda: events.append(run()), runs, seconds)
     names = [(e.name, e.delegated, e.node) for e in events[0]]
     same = [e for e in events if [(x.name, x.delegated, x.node) for x in e] == names]
-    # The profiler counts whole microseconds: the mean over many runs is finer than any one of them.
-    # Slow runs are left out as a whole, so that one pause does not fall on one operator.
-    limit = statistics.median(sum(e.seconds for e in run) for run in same) * (1 + stats.FAR_PART)
-    quiet = [run for run in same if sum(e.seconds for e in run) <= limit]
-    means = [statistics.fmean(run[i].seconds for run in quiet) for i in range(len(names))]
-    found = _number_partitions(names, means)
+    found = _number_partitions(names, [stats.midmean([e.seconds for e in one]) for one in zip(*same)])
     return dataclasses.replace(whole, operators=found, profiled_s=statistics.median(samples))
 
 

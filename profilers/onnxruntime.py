@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -137,18 +136,15 @@ def _call(session: Any, feeds: Mapping[str, Any]) -> Callable[[], object]:
 def _kernels(
     data: bytes, feeds: Mapping[str, Any], threads: int, runs: int, names: Mapping[str, str]
 ) -> list[Kernel]:
-    """Mean times of the kernels, in order, over ``runs`` inferences under ONNX Runtime's profiler."""
+    """Typical times of the kernels, in order, over ``runs`` inferences under ONNX Runtime's profiler."""
     with tempfile.TemporaryDirectory() as folder:
         session = _session(data, threads, Path(folder) / "profile")
         for _ in range(runs + 2):
             session.run(None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     inferences = _inferences(events)[2:]
-    sums = [sum(e["dur"] for e in run) for run in inferences]
-    limit = statistics.median(sums) * (1 + stats.FAR_PART)
-    quiet = [run for run, total in zip(inferences, sums, strict=True) if total <= limit]
-    same = [run for run in quiet if len(run) == len(quiet[0])]
-    return [_kernel([run[i] for run in same], names) for i in range(len(same[0]))]
+    same = [run for run in inferences if len(run) == len(inferences[0])]
+    return [_kernel(one, names) for one in zip(*same, strict=True)]
 
 
 def _inferences(events: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -164,7 +160,7 @@ def _inferences(events: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _kernel(same: Sequence[dict[str, Any]], names: Mapping[str, str]) -> Kernel:
     group = _group(same[0]["name"], names)
-    return Kernel((group,) if group else (), statistics.fmean(e["dur"] for e in same) * 1e-6)
+    return Kernel((group,) if group else (), stats.midmean([e["dur"] for e in same]) * 1e-6)
 
 
 def _group(name: str, names: Mapping[str, str]) -> str | None:

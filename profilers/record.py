@@ -31,7 +31,7 @@ class OperatorTime:
     name: str
     """The runtime's name of the kernel, such as ``Convolution (NHWC, F32) IGEMM``."""
     seconds: float
-    """Mean over the runs."""
+    """Mean of the middle half of the runs."""
     delegated: bool
     """Whether XNNPACK ran it (else TFLite's own kernels)."""
     node: int

@@ -35,6 +35,13 @@ def without_outliers(samples: Sequence[float]) -> list[float]:
     return [s for s in samples if s <= limit]
 
 
+def midmean(samples: Sequence[float]) -> float:
+    """Mean of the middle half: finer than the ticks of a clock, and deaf to the pauses of a scheduler."""
+    ordered = sorted(samples)
+    cut = len(ordered) // 4
+    return statistics.fmean(ordered[cut : len(ordered) - cut])
+
+
 def quiet(call: Callable[[], object], runs: int, budget_s: float) -> Stats:
     """Time a call, and again where other work on the machine disturbed it; the quickest of the rounds counts.
 

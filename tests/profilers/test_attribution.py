@@ -15,7 +15,7 @@ from edgecut.profilers import intervals, kernels, plan
 from edgecut.profilers.attribution import Kernel, attribute, scale
 from edgecut.profilers.kernels import Operator
 from edgecut.profilers.record import OperatorTime, Stats
-from edgecut.profilers.stats import describe
+from edgecut.profilers.stats import describe, midmean
 
 ORDER = ["a", "b", "c", "d"]
 BEFORE = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
@@ -154,6 +154,12 @@ def test_intervals_add_up_to_the_whole_and_are_never_negative(
     found = intervals.correct(times, order, ends, noisy, 20.0)
     assert min(found.values()) >= 0
     assert sum(found.values()) == pytest.approx(20.0)
+
+
+def test_pauses_do_not_fall_on_an_operator() -> None:
+    """An operator of 1 or 2 us on a clock of whole microseconds, interrupted in a fifth of the runs."""
+    assert midmean([1.0, 2.0] * 8 + [4000.0] * 4) == pytest.approx(1.6, abs=0.2)
+    assert midmean([3.0]) == 3.0
 
 
 def test_far_runs_are_left_out_and_counted() -> None:
