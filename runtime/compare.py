@@ -228,7 +228,7 @@ def _run_all(
 ) -> dict[str, Any]:
     whole = _whole(described)
     wanted = {r.name: r for r in (*records, *([whole] if whole else []))}
-    return {name: device.run(inputs, name) for name in wanted}
+    return {name: device.attempt(inputs, name) for name in wanted}
 
 
 def _whole(described: Manifest) -> Optional[CutRecord]:

@@ -24,7 +24,8 @@ def as_json(answer: Answer) -> str:
         for name, a in answer.outputs.items()
     }
     traffic = {"sent_bytes": answer.sent_bytes, "received_bytes": answer.received_bytes}
-    return typed.dumps({"cut": answer.cut, "outputs": outputs, "phases": answer.phases, **traffic})
+    how = {"cut": answer.cut, "fallback": answer.fallback}
+    return typed.dumps({**how, "outputs": outputs, "phases": answer.phases, **traffic})
 
 
 def as_text(answer: Answer) -> str:
@@ -35,6 +36,8 @@ def as_text(answer: Answer) -> str:
     parts = (*there, ("queue", p.queue_s), ("cloud", p.compute_s))
     times = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in parts if seconds)
     lines.append(f"cut {answer.cut}: {1e3 * p.total_s:.2f} ms ({times}); sent {answer.sent_bytes} bytes")
+    if answer.fallback:
+        lines.append(f"degraded: this is the edge's own answer; the server {answer.fallback}")
     return "\n".join(lines)
 
 

@@ -29,7 +29,7 @@ def run(device: Device) -> list[Result]:
 
 def _error(device: Device, cut: str, inputs: dict[str, np.ndarray]) -> Optional[str]:
     try:
-        outputs = device.run(inputs, cut).outputs
+        outputs = device.attempt(inputs, cut).outputs
     except EdgecutError as error:
         return str(error)
     broken = [n for n, a in outputs.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]

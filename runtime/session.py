@@ -237,7 +237,7 @@ class Session:
         more: dict[str, Any] = {}
         if any(sent.coding for sent in cut.sends):
             more["max_bytes"] = functools.partial(self.estimates.affordable_bytes, cut)
-        answer = self.device.run(inputs, cut.name, timeout_s=left_s, request_id=request_id, **more)
+        answer = self.device.attempt(inputs, cut.name, timeout_s=left_s, request_id=request_id, **more)
         if self.estimates.observe(cut, answer.phases, answer.sent_bytes, answer.received_bytes):
             self._scout.doubt()
         self._policy.observe(cut, self.estimates.value_of(answer))

@@ -1,6 +1,11 @@
 """Input partitioning: thresholds against brute force, and a routed build through the real runtimes."""
 
-import socket
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +32,7 @@ from edgecut.runtime.router import margin
 from edgecut.runtime.session import Session
 
 AGREEMENT = 0.98
+EDGECUT = (sys.executable, "-m", "edgecut")
 
 
 def seen(rng: np.random.Generator, count: int, cloud: float = 1.0) -> Seen:
@@ -172,25 +178,38 @@ def test_the_edge_answers_what_it_is_sure_of_and_the_imported_model_the_rest(
     assert better >= 0
 
 
-def test_without_a_server_the_edges_own_answer_is_given(
-    build: Path, samples: list[dict[str, np.ndarray]]
+def test_of_a_server_that_is_killed_the_edges_own_answer_is_given(
+    build: Path, samples: list[dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        gone = f"http://127.0.0.1:{free.getsockname()[1]}"
-    device, session = Device(build, server=gone), Session(Device(build, server=gone))
+    """By a device, a session, and the command alike, and each says so."""
     rule = manifest.read(build).router
     assert rule is not None
-    fallbacks = 0
-    for sample in samples:
-        alone = device.run(sample, "edge-only").outputs["logits"]
-        answer = session.infer(sample)
-        np.testing.assert_array_equal(answer.outputs["logits"], alone)
-        fallbacks += bool(answer.fallback)
-        if margin(alone) < rule.threshold:
-            with pytest.raises(CloudError) as caught:
-                device.run(sample)
-            np.testing.assert_array_equal(caught.value.answer.outputs["logits"], alone)
-    assert fallbacks > 0
+    server = subprocess.Popen([*EDGECUT, "serve", str(build), "--port", "0"], stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    found = re.search(r"http://[\d.]+:\d+", server.stderr.readline())
+    assert found is not None
+    device, session = Device(build, server=found[0]), Session(Device(build, server=found[0]))
+    alone = [device.run(sample, "edge-only").outputs["logits"] for sample in samples]
+    unsure = [i for i, scores in enumerate(alone) if margin(scores) < rule.threshold]
+    with_server = device.run(samples[unsure[0]])
+    assert (with_server.fallback, with_server.sent_bytes > 0) == ("", True)
+    os.kill(server.pid, signal.SIGKILL)
+    server.communicate()
+    for i, sample in enumerate(samples):
+        for answer in (device.run(sample), session.infer(sample)):
+            np.testing.assert_array_equal(answer.outputs["logits"], alone[i])
+            # A session that leaves the server alone need not know whether the edge is sure.
+            assert bool(answer.fallback) == (i in unsure) or answer.cut == "edge-only"
+    with pytest.raises(CloudError):
+        device.run(samples[0], "cloud-only")
+    np.save(tmp_path / "x.npy", samples[unsure[0]]["input"])
+    command = [*EDGECUT, "run", str(build), "--input", str(tmp_path / "x.npy"), "--server", found[0]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"top: {alone[unsure[0]].argmax()} " in done.stdout
+    assert "degraded: this is the edge's own answer" in done.stdout
+    shown = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60)
+    assert json.loads(shown.stdout)["fallback"]
 
 
 def test_large_inputs_go_straight_to_the_cloud(
