@@ -23,6 +23,10 @@ def _flag(
     return Annotated[kind if default is not None else kind | None, option], default
 
 
+def _switch(name: str, help: str, panel: str) -> tuple[Any, Any]:
+    return Annotated[bool, typer.Option(name, help=help, rich_help_panel=panel)], False
+
+
 FLAGS: dict[str, tuple[Any, Any]] = {
     "network": _flag("Network: a name, or a .toml file.", "NETWORK", SITUATION, str, "wifi"),
     "up_mbps": _flag("Uplink, in place of the network's.", "MBPS", SITUATION, float),
@@ -46,17 +50,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "data": _flag("Real inputs to calibrate on (build: --calibration).", "DATA", ROUTER, Path),
     "max_input_bytes": _flag("Larger inputs go straight to the cloud.", "N", ROUTER, int),
     "require_win": _flag("Fail unless splitting wins by this, such as 10%.", "PERCENT", CUT),
-    "measure": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--measure",
-                help="Build and time the cuts, and plan with what they took.",
-                rich_help_panel=CUT,
-            ),
-        ],
-        False,
-    ),
+    "measure": _switch("--measure", "Build and time the cuts, and plan with what they took.", CUT),
     "runs": _flag("With --measure: timed inferences at most.", "N", CUT, int, 50),
     "threads": _flag("With --measure: CPU threads on either side.", "N", CUT, int, 1),
     "max_latency_ms": _flag("Per inference.", "MS", BUDGETS, float),
@@ -67,6 +61,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "max_accuracy_drop": _flag("Points of accuracy.", "POINTS", BUDGETS, float),
     "min_sqnr": _flag("Signal to noise of the worst output.", "DB", BUDGETS, float),
     "max_crossings": _flag("Tensors that cross.", "N", BUDGETS, int),
+    "best_effort": _switch("--best-effort", "Go on with the nearest where no cut keeps to them.", BUDGETS),
     "private": _flag(
         "It, and what is derived from it, must not be sent.", "INPUT[=LABEL]", PRIVACY, list[str]
     ),

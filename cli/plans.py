@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edgecut.ir.annotations import Baseline, CutFigures
     from edgecut.ir.program import Program
     from edgecut.passes.partition.picture import Picture
+    from edgecut.passes.partition.planning import Posed, Request
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,10 @@ def list_cuts(program: Program, asked: Asked) -> None:
 
 def explain(program: Program, asked: Asked) -> None:
     """Print why the best cut is the best, what comes next, and what would move it."""
-    from edgecut.passes.partition import explain_text, planning
+    from edgecut.passes.partition import explain_text
     from edgecut.passes.partition.explain import explain as find
 
-    request = asked.item.request(program)
-    found = find(planning.pose(program, request), request)
+    found = find(*_posed(program, asked))
     if asked.as_json:
         _json(found)
     else:
@@ -84,11 +84,10 @@ def explain(program: Program, asked: Asked) -> None:
 
 def sweep(program: Program, asked: Asked) -> None:
     """Draw the optimum over bandwidth and round trip."""
-    from edgecut.passes.partition import planning, sweep_picture, sweep_text
+    from edgecut.passes.partition import sweep_picture, sweep_text
     from edgecut.passes.partition.sweep import sweep as find
 
-    request = asked.item.request(program)
-    drawn = find(planning.pose(program, request), request)
+    drawn = find(*_posed(program, asked))
     _draw(asked.plot, sweep_picture.picture(drawn))
     if asked.as_json:
         _json(drawn)
@@ -98,12 +97,11 @@ def sweep(program: Program, asked: Asked) -> None:
 
 def pareto(program: Program, asked: Asked) -> None:
     """Print the Pareto front."""
-    from edgecut.passes.partition import pareto_picture, planning
+    from edgecut.passes.partition import pareto_picture
     from edgecut.passes.partition.mixed import shown
     from edgecut.passes.partition.pareto import front
 
-    request = asked.item.request(program)
-    found = front(planning.pose(program, request), request, asked.objectives)
+    found = front(*_posed(program, asked), asked.objectives)
     _draw(asked.plot, pareto_picture.picture(found))
     if asked.as_json:
         _json(found)
@@ -122,6 +120,19 @@ LOOKS: dict[str, Callable[[Program, Asked], None]] = {
     "pareto": pareto,
 }
 """What may be asked instead of a plan, by the name of its option."""
+
+
+def _posed(program: Program, asked: Asked) -> tuple[Posed, Request]:
+    """The problem, and what is asked of it."""
+    from edgecut.cli import session
+    from edgecut.passes.partition import planning
+
+    request = asked.item.request(program)
+    posed = planning.pose(program, request)
+    request, missed = planning.eased(posed, request)
+    for sentence in missed:
+        session.warn(sentence)
+    return posed, request
 
 
 def _json(value: Any) -> None:

@@ -35,7 +35,11 @@ class Budget:
 
     def holds(self, problem: Problem, cloud: Mask) -> bool:
         """Whether a placement keeps to it."""
-        return self.quantity.value(problem, cloud) <= self.limit + SLACK * max(abs(self.limit), 1e-6)
+        return self.allows(self.quantity.value(problem, cloud))
+
+    def allows(self, value: float) -> bool:
+        """Whether a value of the quantity keeps to it."""
+        return value <= self.limit + SLACK * max(abs(self.limit), 1e-6)
 
     def check(self, problem: Problem, cloud: Mask, name: str) -> None:
         """Raise a `ConstraintError` where the placement of a named cut does not keep to it."""
@@ -86,7 +90,7 @@ class MixedSolver:
         answer = np.zeros(len(self.problem.groups), bool)
         for expression in [*(_quantity(p).expression(current) for p in priorities), current.in_cloud()]:
             if expression.values.any():
-                answer, best = _solve(current, expression)
+                answer, best = solve(current, expression)
                 current.add_limit(expression, best + SLACK * max(abs(best), np.abs(expression.values).max()))
         return answer
 
@@ -95,8 +99,13 @@ def _quantity(item: Rates | Quantity) -> Quantity:
     return Priced("", "", item) if isinstance(item, Rates) else item
 
 
-def _solve(current: Model, expression: Expression) -> tuple[Mask, float]:
-    """One optimal placement, and the value of the expression there."""
+def solve(current: Model, expression: Expression) -> tuple[Mask, float]:
+    """One optimal placement, and the value of the expression there.
+
+    Raises:
+        InfeasibleError: The rows contradict each other.
+        ConstraintError: A coefficient is not finite, or the solver gave up.
+    """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     cost = expression.dense(current.width)

@@ -50,6 +50,7 @@ class Partition(Pass):
     max_cost_usd: float | None = option(None, help="Budget: US dollars per inference.")
     max_memory_mb: float | None = option(None, help="Budget: weights and peak activations on the edge.")
     max_crossings: int | None = option(None, help="Budget: number of tensors that cross.")
+    best_effort: bool = option(False, help="Go on with the nearest where no cut keeps to the budgets.")
     require_win: str | None = option(None, help="Fail unless splitting wins by this, such as 10%.")
     measure: bool = option(False, help="Build and time the cuts, and plan with what they took.")
     runs: int = option(50, help="With measure: timed inferences at most.")
@@ -128,6 +129,10 @@ class Partition(Pass):
         """Annotate the model with the plan, and every node with its side under the chosen cut."""
         request = self.request(program)
         posed = planning.pose(program, request)
+        if self.mode != "input":
+            request, missed = planning.eased(posed, request)
+            for sentence in missed:
+                context.warn(sentence)
         annotations.drop(program.model, Router)
         if self.mode == "input":
             made = self._routed(posed, request, context)
@@ -172,6 +177,7 @@ class Partition(Pass):
             objective=self.objective,
             pricing=self._pricing(),
             budgets=self._budgets(at),
+            best_effort=self.best_effort,
             forced=self.cut,
             features=self.mode == "features",
             head=self.head,

@@ -8,7 +8,7 @@ import numpy as np
 from edgecut.ir import extract
 from edgecut.ir.annotations import Cut, Plan
 from edgecut.ir.program import Program
-from edgecut.passes.partition import codings, cuts, features, objective, reader
+from edgecut.passes.partition import codings, cuts, features, nearest, objective, reader
 from edgecut.passes.partition.baselines import baselines
 from edgecut.passes.partition.envelope import Band, Piece, bands_of, best_at, lower, over_bandwidth
 from edgecut.passes.partition.infeasible import explained
@@ -36,6 +36,8 @@ class Request:
     """Its prices over the delay of the uplink; None for the throughput, which is no sum."""
     budgets: tuple[Budget, ...] = ()
     """They hold at the situation's network."""
+    best_effort: bool = False
+    """Where no cut keeps to them, go on with the nearest that are possible."""
     forced: str | None = None
     """Name of the cut to take, whether it is the best or not."""
     features: bool = False
@@ -93,6 +95,19 @@ def pose(program: Program, request: Request) -> Posed:
         sealed = [tensor in request.labels.sealed for tensor in problem.tensors]
         problem = replace(problem, sealed=np.array(sealed, bool))
     return Posed(program, problem, members)
+
+
+def eased(posed: Posed, request: Request) -> tuple[Request, list[str]]:
+    """The request with budgets that some cut keeps to, if best effort will do; and what was widened.
+
+    Raises:
+        ConstraintError: No cut is legal, or the forced one is not.
+        UsageError: There is no cut of the forced name.
+    """
+    if not request.best_effort or not request.budgets:
+        return request, []
+    budgets = nearest.widened(posed.problem, request.budgets, _forced(posed, request))
+    return replace(request, budgets=budgets), nearest.described(request.budgets, budgets)
 
 
 def plan(posed: Posed, request: Request, known: Known | None = None) -> Plan:
@@ -192,7 +207,7 @@ def _forced(posed: Posed, request: Request) -> Mask | None:
         cloud = _sent(request, problem, sides, None)
     else:
         return None
-    for budget in request.budgets:
+    for budget in () if request.best_effort else request.budgets:
         budget.check(problem, cloud, name)
     return cloud
 

@@ -89,7 +89,11 @@ def plan(
     ways = _calibrated(posed, candidates, wanted, data, context)
     usable = [way for way in ways if all(_holds(budget, problem, way) for budget in request.budgets)]
     if not usable:
-        raise _over_budget(request, problem, ways)
+        missed = _over_budget(request, problem, ways)
+        if not request.best_effort:
+            raise missed
+        context.warn(missed.what)
+        usable = [min(ways, key=lambda way: _excess(request, problem, way))]
     rates = request.pricing(request.situation).at(request.situation.delay)
     best = min(usable, key=lambda way: way.price(rates))
     return _written(posed, request, wanted, best, len(data) - len(best.judged.margins))
@@ -169,12 +173,21 @@ def _need(budget: Budget, problem: Problem, way: _Way) -> float:
     return quantity.value(problem, whole_edge if quantity.name == "memory" else way.cloud)
 
 
+def _excess(request: Request, problem: Problem, way: _Way) -> float:
+    """By what share of their limits it exceeds the budgets, in sum."""
+    needs = [(_need(budget, problem, way), budget.limit) for budget in request.budgets]
+    return sum(max(need / (limit or 1.0) - bool(limit), 0.0) for need, limit in needs)
+
+
 def _over_budget(request: Request, problem: Problem, ways: Sequence[_Way]) -> ConstraintError:
-    budget = next(b for b in request.budgets if not any(_holds(b, problem, way) for way in ways))
-    least = min(_need(budget, problem, way) for way in ways)
-    unit = budget.quantity.unit
-    what = f"no router keeps to the {budget.quantity.name} budget of {shown(budget.limit, unit)}"
-    return ConstraintError(what, hint=f"raise it to {shown(least, unit)}")
+    tight = [b for b in request.budgets if not any(_holds(b, problem, way) for way in ways)]
+    if not tight:
+        names = ", ".join(budget.quantity.name for budget in request.budgets)
+        return ConstraintError(f"no router keeps to all of these together: {names}", hint="relax one of them")
+    quantity, limit = tight[0].quantity, tight[0].limit
+    least = min(_need(tight[0], problem, way) for way in ways)
+    what = f"no router keeps to the {quantity.name} budget of {shown(limit, quantity.unit)}"
+    return ConstraintError(what, hint=f"raise it to {shown(least, quantity.unit)}")
 
 
 def _written(posed: Posed, request: Request, wanted: Wanted, best: _Way, samples: int) -> tuple[Plan, Router]:

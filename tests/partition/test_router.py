@@ -256,6 +256,10 @@ def test_private_inputs_and_unheld_budgets_keep_the_router_from_being_made(
     assert "input" not in {name for f in plan.cuts for name in f.cut.crossing}
     with pytest.raises(ConstraintError, match="no router keeps to the latency budget of 100 us"):
         routed(quantized, replace(router, max_latency_ms=0.1))
+    told: list[str] = []
+    item = replace(router, max_latency_ms=0.1, best_effort=True)
+    pipeline.run([item], quantized.copy(), Context(warn=told.append), use_cache=False)
+    assert told == ["no router keeps to the latency budget of 100 us"]
 
 
 def test_options_of_a_router_are_checked(router: Partition) -> None:
