@@ -90,8 +90,8 @@ def test_a_forced_cut_may_exceed_a_budget(chain: Program) -> None:
 
 def test_the_command_goes_on_with_a_warning(chain: Program, tmp_path: Path) -> None:
     chain.save(tmp_path / "chain.onnx")
-    command = [sys.executable, "-m", "edgecut", "partition", str(tmp_path / "chain.onnx"), "--network", "wifi"]
-    command += ["--max-latency-ms", "100"]
+    command = [sys.executable, "-m", "edgecut", "partition", str(tmp_path / "chain.onnx")]
+    command += ["--network", "wifi", "--max-latency-ms", "100"]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert refused.returncode == 1
     assert "no cut keeps to the latency budget of 100 ms" in refused.stderr

@@ -184,7 +184,8 @@ def test_of_a_server_that_is_killed_the_edges_own_answer_is_given(
     """By a device, a session, and the command alike, and each says so."""
     rule = manifest.read(build).router
     assert rule is not None
-    server = subprocess.Popen([*EDGECUT, "serve", str(build), "--port", "0"], stderr=subprocess.PIPE, text=True)
+    serve = [*EDGECUT, "serve", str(build), "--port", "0"]
+    server = subprocess.Popen(serve, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     found = re.search(r"http://[\d.]+:\d+", server.stderr.readline())
     assert found is not None
