@@ -9,42 +9,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from edgecut.cli.commands.build import build
-from edgecut.cli.commands.check import check
-from edgecut.cli.commands.convert import convert
-from edgecut.cli.commands.diff import diff
-from edgecut.cli.commands.emit import emit
-from edgecut.cli.commands.opt import opt
-from edgecut.cli.commands.partition import partition
-from edgecut.cli.commands.passes import passes
-from edgecut.cli.commands.profile import profile
-from edgecut.cli.commands.prune import prune
-from edgecut.cli.commands.quantize import quantize
-from edgecut.cli.commands.run import run
-from edgecut.cli.commands.serve import serve
-from edgecut.cli.commands.show import show
-from edgecut.cli.commands.sign import sign
-from edgecut.cli.commands.targets import targets
-from edgecut.cli.help import Sectioned
-
-# In the order in which a user meets them.
-COMMANDS = (
-    build, check, serve, run, sign, profile, prune, quantize, partition, emit, convert, opt, show, diff,
-    passes, targets,
-)  # fmt: skip
+from edgecut.cli.lazygroup import SETTINGS, LazyGroup
 
 app = typer.Typer(
+    cls=LazyGroup,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
     add_completion=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
     help="Cut one trained neural network into an edge half and a cloud half.",
     epilog="Exit codes: 0 done; 1 the model or the constraints cannot be satisfied; 2 usage; "
     "3 a target, network or disk fault; 130 interrupted.",
+    **SETTINGS,
 )
-for command in COMMANDS:
-    app.command(cls=Sectioned)(command)
 
 
 def _version(wanted: bool) -> None:

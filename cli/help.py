@@ -6,11 +6,17 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from edgecut.cli import plain
+
 REST = "Options"
 
 
 class Sectioned(TyperCommand):
     """A command whose ``--help`` lists options under the heading that each names as its panel."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Arguments and options, that of the help among them."""
+        return plain.read_plainly(super().get_params(ctx))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, the options without a heading, then each heading's."""

@@ -1,7 +1,7 @@
 """Any ONNX model into the form that the passes expect: one opset, no functions, all shapes known."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import onnx
 import onnx_ir as oir
@@ -66,7 +66,7 @@ def infer_shapes(model: oir.Model, where: str, known: Mapping[str, oir.Shape] | 
         for value in node.outputs:
             value.shape = None
     try:
-        with _detached(model) as proto:
+        with detached(model, _is_large) as proto:
             inferred = onnx.shape_inference.infer_shapes(
                 proto, check_type=True, strict_mode=True, data_prop=True
             )
@@ -169,9 +169,9 @@ def _check_inputs(graph: oir.Graph, where: str) -> None:
 
 def _convert(model: oir.Model, opset: int, where: str) -> oir.Model:
     try:
-        with _detached(model) as proto:
+        with detached(model, _is_large) as proto:
             converted = onnx.version_converter.convert_version(proto, OPSET)
-        result = _attach(converted, model)
+        result = attached(converted, model)
     except Exception as error:  # C++ converters raise RuntimeError and kinds of their own
         if opset >= _KEPT:
             return model
@@ -189,12 +189,16 @@ def _static_shapes(model: oir.Model) -> dict[str, oir.Shape]:
     return {v.name or "": v.shape for v in made if v.shape is not None and static_shape(v) is not None}
 
 
+def _is_large(weight: oir.Value) -> bool:
+    return weight.const_value is not None and weight.const_value.size > _SMALL
+
+
 @contextlib.contextmanager
-def _detached(model: oir.Model) -> Iterator[onnx.ModelProto]:
-    """The model as a small message: its larger weights are inputs. It is whole again after the block."""
+def detached(model: oir.Model, chosen: Callable[[oir.Value], bool]) -> Iterator[onnx.ModelProto]:
+    """The model as a small message: the ``chosen`` weights are inputs. It is whole again after the block."""
     graph = model.graph
     tensors = {value: value.const_value for value in graph.initializers.values()}
-    large = [v for v, tensor in tensors.items() if tensor is not None and tensor.size > _SMALL]
+    large = [v for v, tensor in tensors.items() if tensor is not None and chosen(v)]
     for value in large:
         value.const_value = None
         graph.initializers.pop(value.name or "")
@@ -210,7 +214,7 @@ def _detached(model: oir.Model) -> Iterator[onnx.ModelProto]:
             graph.initializers[value.name or ""] = value
 
 
-def _attach(proto: onnx.ModelProto, original: oir.Model) -> oir.Model:
+def attached(proto: onnx.ModelProto, original: oir.Model) -> oir.Model:
     """The message as a model again, with the weights and properties of the one that it came from."""
     model = oir.from_proto(proto)
     graph = model.graph
@@ -219,4 +223,9 @@ def _attach(proto: onnx.ModelProto, original: oir.Model) -> oir.Model:
         graph.inputs.remove(value)
         value.const_value = weights[value.name or ""].const_value
         graph.initializers[value.name or ""] = value
+    found = {value.name or "": value for value in graph.initializers.values()}
+    rank = {name: index for index, name in enumerate(weights)}
+    graph.initializers.clear()
+    for name in sorted(found, key=lambda n: rank.get(n, len(rank))):
+        graph.initializers[name] = found[name]
     return model

@@ -62,6 +62,7 @@ def run(converter: Converter, job: Job) -> Converted | None:
     if command is None:
         return None
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # who installs a package has its modules compiled
     start = time.perf_counter()
     try:
         process = subprocess.run(

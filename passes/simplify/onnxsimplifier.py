@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import onnx_ir as oir
 
+from edgecut.frontends import normalize
 from edgecut.ir import annotations, extract
 from edgecut.ir.annotations import Origin
 from edgecut.ir.program import EXTERNAL_DATA_THRESHOLD, Program, TensorSpec
@@ -17,6 +18,11 @@ _SKIPPED = [
     "fuse_matmul_add_bias_into_gemm_batched",
     "fuse_qkv",
 ]
+
+
+_KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_LARGE = 1 << 14
+"""Elements of a weight from which on copies take time."""
 
 
 class SimplifierError(Exception):
@@ -42,7 +48,11 @@ def run(program: Program) -> Program:
     if program.weight_bytes() > EXTERNAL_DATA_THRESHOLD:
         raise SimplifierError("its weights are over 2 GiB")
     try:
-        model = oir.from_proto(extension.simplify(program.proto(), _SKIPPED))
+        whole = program.copy()
+        oir.external_data.load_to_model(whole.model)
+        with normalize.detached(whole.model, _stays) as proto:
+            small = extension.simplify(proto, _SKIPPED)
+        model = normalize.attached(small, whole.model)
     except Exception as error:  # it is C++ underneath, and raises what it likes
         raise SimplifierError(str(error).strip().split("\n")[0]) from error
     result = Program(model)
@@ -51,6 +61,14 @@ def run(program: Program) -> Program:
     result.name_nodes()
     _restore(program, result)
     return result
+
+
+def _stays(weight: oir.Value) -> bool:
+    """Whether this is a large matrix or kernel that onnxsim would only copy to and fro."""
+    tensor = weight.const_value
+    if tensor is None or tensor.size < _LARGE or weight.is_graph_output():
+        return False
+    return all(use.idx == 1 and use.node.op_type in _KERNELS for use in weight.uses())
 
 
 def _fits(old: list[TensorSpec], new: list[TensorSpec]) -> bool:

@@ -10,7 +10,7 @@ INTERRUPTED = 128 + signal.SIGINT  # what a shell reports for a process ended by
 
 # New objects between two collections. Imports make hundreds of thousands that stay: with Python's own 700
 # they are a quarter of the start.
-_COLLECT_AFTER = 100_000
+_COLLECT_AFTER = 1_000_000
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ so that every value of the program stays computable, and what nobody reads costs
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Bytes of the array."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(eq=False)
@@ -119,9 +120,10 @@ class Graph:
         """Operators that the outputs depend on, in topological order."""
         return order(self.values[name] for name in self.outputs)
 
-    def uses(self) -> Counter[Tensor]:
-        """How many live readers every tensor has, outputs of the graph included."""
-        found = Counter(t for op in self.order() for t in op.inputs if t is not None)
+    def uses(self, ops: Sequence[Op] | None = None) -> Counter[Tensor]:
+        """How many live readers every tensor has, outputs included; ``ops``: `order`, if it is known."""
+        live = self.order() if ops is None else ops
+        found = Counter(t for op in live for t in op.inputs if t is not None)
         found.update(self.values[name] for name in self.outputs)
         return found
 
@@ -145,9 +147,11 @@ def rewrite(graph: Graph, rule: Rule) -> None:
 
 def _rewrite_once(graph: Graph, rule: Rule) -> bool:
     forward: dict[Tensor, Tensor] = {}
-    uses = graph.uses()
-    for op in graph.order():
-        op.inputs = [None if t is None else resolve(t, forward) for t in op.inputs]
+    ops = graph.order()
+    uses = graph.uses(ops)
+    for op in ops:
+        if forward:
+            op.inputs = [None if t is None else resolve(t, forward) for t in op.inputs]
         replacement = rule(op, uses)
         if replacement is not None and replacement is not op.output:
             forward[op.output] = replacement
@@ -167,17 +171,21 @@ def order(tensors: Iterable[Tensor], stop: Iterable[Tensor] = ()) -> list[Op]:
     """Operators that compute these tensors, producers first, without going beyond ``stop``."""
     known = set(stop)
     found: dict[Op, None] = {}
-    stack = [(t.op, False) for t in reversed(list(tensors)) if t.op is not None and t not in known]
+    # An operator comes off the stack twice: before what it reads, and then, entered already, after it.
+    entered: set[Op] = set()
+    stack = [t.op for t in reversed(list(tensors)) if t.op is not None and t not in known]
     while stack:
-        op, ready = stack.pop()
+        op = stack.pop()
         if op in found:
             continue
-        if ready:
+        if op in entered:
             found[op] = None
             continue
-        stack.append((op, True))
-        reads = [t for t in op.inputs if t is not None and t.op is not None and t not in known]
-        stack.extend((t.op, False) for t in reversed(reads) if t.op is not None and t.op not in found)
+        entered.add(op)
+        stack.append(op)
+        for t in reversed(op.inputs):
+            if t is not None and t.op is not None and t.op not in found and t not in known:
+                stack.append(t.op)
     return list(found)
 
 

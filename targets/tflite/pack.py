@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -39,6 +40,19 @@ _TYPES = {
 }  # fmt: skip
 # Lowest operator version that has what we use; runtimes refuse lower ones for quantized tensors.
 _VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "BROADCAST_TO": 2}
+
+
+class _Shared:
+    """A table that many operators refer to, and that is written once."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.place: int | None = None
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802 (the generated classes call it so)
+        if self.place is None:
+            self.place = self.table.Pack(builder)
+        return self.place
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,7 @@ class _Packer:
         self.model.metadata = []
         self.buffers: dict[bytes, int] = {}
         self.codes: dict[str, int] = {}
+        self.options: dict[str, _Shared] = {}
         self.bytes = 0
 
     def run(self, signatures: Sequence[Signature], build: dict[str, Any]) -> bytes:
@@ -104,7 +119,7 @@ class _Packer:
         self.model.metadata.append(entry)
 
     def buffer(self, data: Array) -> int:
-        raw = np.frombuffer(data.tobytes(), np.uint8)
+        raw = np.ascontiguousarray(data).reshape(-1).view(np.uint8)  # without a copy, in most cases
         key = hashlib.sha256(raw.data).digest()
         if key not in self.buffers:
             buffer = self.schema.BufferT()
@@ -147,7 +162,7 @@ class _Packer:
         made = self.schema.TensorT()
         made.name = name
         made.shape = list(tensor.shape)
-        made.type = _TYPES[tensor.dtype.name]
+        made.type = _type(tensor.dtype)
         made.buffer = self.buffer(_bytes(tensor.data)) if tensor.data is not None and tensor.data.size else 0
         made.hasRank = True
         if any(tensor.open):
@@ -169,11 +184,19 @@ class _Packer:
         if table is None:
             return made
         made.builtinOptionsType = getattr(self.schema.BuiltinOptions, name)
-        made.builtinOptions = table()
-        for key, value in op.options.items():
-            assert hasattr(made.builtinOptions, key), f"{name} has no {key}"
-            setattr(made.builtinOptions, key, value)
+        made.builtinOptions = self.shared(name, table, op.options)
         return made
+
+    def shared(self, name: str, table: Any, options: dict[str, Any]) -> _Shared:
+        """The options of an operator; those of the same numbers are one table in the file."""
+        key = f"{name} {sorted(options.items())}"
+        if key not in self.options:
+            made = table()
+            for field, value in options.items():
+                assert hasattr(made, field), f"{name} has no {field}"
+                setattr(made, field, value)
+            self.options[key] = _Shared(made)
+        return self.options[key]
 
     def code(self, kind: str) -> int:
         if kind not in self.codes:
@@ -199,6 +222,12 @@ class _Packer:
         return made
 
 
+@functools.cache
+def _type(dtype: np.dtype[Any]) -> int:
+    """The number of a type in the schema."""
+    return _TYPES[dtype.name]
+
+
 def _bytes(data: Array) -> Array:
     """What is written of a constant: two numbers of 4 bits per byte, the first in the lower half."""
     if data.dtype.name != "int4":
@@ -208,6 +237,7 @@ def _bytes(data: Array) -> Array:
     return nibbles[::2] | (nibbles[1::2] << 4)
 
 
+@functools.cache
 def _options_name(kind: str) -> str:
     if kind in _OPTIONS:
         return _OPTIONS[kind]

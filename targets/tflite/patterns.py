@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,11 +45,12 @@ def _any(op: Op, uses: Counter[Tensor]) -> Tensor | None:
 
 def _activation(op: Op) -> Tensor | None:
     """GELU or hard-swish: a product with an ERF, TANH or limited sum of the input."""
-    for term in within(op.output):
+    near = dict.fromkeys(within(op.output))
+    for term in near:
         argument = term.op.inputs[0] if term.op is not None and term.op.kind in _TERMS else None
         if term.op is None or argument is None:
             continue
-        for kernel, x in _candidates(term.op.kind, argument):
+        for kernel, x in _candidates(term.op.kind, argument, near):
             if x.shape == op.output.shape and close(polynomial(op.output, (x, term)), kernel.outer):
                 return _made(op, kernel, x)
     return None
@@ -66,9 +67,11 @@ class _Kernel:
     outer: Polynomial
 
 
-def _candidates(term: str, argument: Tensor) -> Iterator[tuple[_Kernel, Tensor]]:
-    """Kernels with this term, and the tensors of which its argument is the right function."""
+def _candidates(term: str, argument: Tensor, near: Container[Tensor]) -> Iterator[tuple[_Kernel, Tensor]]:
+    """Kernels with this term, and the ``near`` tensors of which its argument is the right function."""
     for x in within(argument):
+        if x not in near:
+            continue
         inner = polynomial(argument, (x,))
         yield from ((k, x) for k in _KERNELS if k.term == term and close(inner, k.inner))
 

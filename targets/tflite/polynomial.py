@@ -83,6 +83,8 @@ def within(tensor: Tensor, depth: int = _DEPTH) -> Iterator[Tensor]:
     seen: dict[Tensor, None] = {}
     level = [tensor]
     for _ in range(depth + 1):
+        if not level:
+            break
         seen.update(dict.fromkeys(level))
         makers = [t.op for t in level if t.op is not None and t.op.kind in _READ]
         reads = [t for op in makers for t in op.inputs if t is not None and not t.is_constant]
