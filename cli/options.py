@@ -47,6 +47,13 @@ COMPRESSION = "Compression"
 """A heading in the help."""
 
 
+class Sparse(StrEnum):
+    """What ``--sparsity`` accepts."""
+
+    none = "none"
+    fours = "2:4"
+
+
 class Ranges(StrEnum):
     """What ``--method`` accepts."""
 
@@ -122,6 +129,14 @@ Refine = Annotated[
 ]
 
 
+Sparsity = Annotated[
+    Sparse,
+    typer.Option(
+        "--sparsity",
+        help="2:4: two of every four weights zero, for servers with sparse kernels.",
+        rich_help_panel=COMPRESSION,
+    ),
+]
 Finetune = Annotated[
     bool,
     typer.Option(

@@ -86,15 +86,41 @@ class Pruning:
     finetune: bool = False
     epochs: int = 40
     checkpoint: Path | None = None
+    sparsity: str = "none"
+    """``2:4`` zeroes weights after all that, for a server with sparse kernels."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is asked for: a goal, sparsity, or a budget to be used up."""
+        budget = (self.max_accuracy_drop, self.min_sqnr, self.min_agreement)
+        return self.has_goal or self.is_sparse or any(limit is not None for limit in budget)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether weights become zero."""
+        return self.sparsity != "none"
 
     @property
     def has_goal(self) -> bool:
         """Whether it is said how much to prune; else it is as much as the accuracy budget allows."""
         return bool(self.ratio or self.macs or self.size or self.speedup > 1)
 
-    def passes(self, calibration: Path | None) -> list[Pass]:
-        """Prune, and train what is left if that is asked for: the last of them holds the budget."""
-        own = ("finetune", "epochs", "checkpoint")
+    def passes(self, calibration: Path | None, cloud: str | None = None) -> list[Pass]:
+        """Prune, train what is left, and zero weights, as is asked for: the last of them holds the budget.
+
+        Where sparsity is the only goal, no channel leaves. It comes last, since refitting and training would
+        fill the zeros again.
+        """
+        limits = ("max_accuracy_drop", "min_sqnr", "min_agreement")
+        if not self.is_sparse:
+            return self._channels(calibration)
+        names = ("samples", "best_effort", *limits)
+        options = {name: getattr(self, name) for name in names}
+        sparse = make("sparsify", cloud=cloud, calibration=calibration, **options)
+        before = replace(self, max_accuracy_drop=None, min_sqnr=None, min_agreement=None)
+        return [*(before._channels(calibration) if self.has_goal else []), sparse]
+
+    def _channels(self, calibration: Path | None) -> list[Pass]:
+        own = ("finetune", "epochs", "checkpoint", "sparsity")
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         if not self.finetune:
             return [make("prune", calibration=calibration, **named)]
@@ -136,8 +162,8 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     int8 = options.quantizing.scheme == "auto" and quantizing.scheme in INTEGERS
     chain = [*source.front(), make("profile", int8=int8, **targets)]
     # What prune and quantize change has other costs; what they leave alone is not measured again.
-    if options.pruning.has_goal:
-        chain += options.pruning.passes(source.calibration)
+    if options.pruning.has_goal or options.pruning.is_sparse:
+        chain += options.pruning.passes(source.calibration, options.cloud)
         chain.append(make("profile", int8=int8, **targets))
     if quantizing.scheme != "none":
         chain += [*quantizing.passes(source.calibration), make("profile", **targets)]
@@ -176,14 +202,17 @@ def quantize(source: Source, quantizing: Quantizing, edge: str | None) -> list[P
     return [*source.front(), int8, *quantizing.passes(source.calibration), make("profile", edge=edge)]
 
 
-def prune(source: Source, pruning: Pruning, edge: str | None) -> list[Pass]:
+def prune(
+    source: Source, pruning: Pruning, edge: str | None = None, cloud: str | None = None
+) -> list[Pass]:
     """From a trained model to a pruned one; profiled before and after, where a device is named."""
     if edge is None and pruning.speedup > 1:
         edge = "local"
+    chain = pruning.passes(source.calibration, cloud)
     if edge is None:
-        return [*source.front(), *pruning.passes(source.calibration)]
+        return [*source.front(), *chain]
     profile = make("profile", edge=edge)
-    return [*source.front(), profile, *pruning.passes(source.calibration), profile]
+    return [*source.front(), profile, *chain, profile]
 
 
 def emit(*, verify: bool = False) -> list[Pass]:

@@ -34,6 +34,8 @@ from edgecut.cli.options import (
     Samples,
     Scheme,
     Shape,
+    Sparse,
+    Sparsity,
     TimePasses,
     VerifyEach,
 )
@@ -89,6 +91,7 @@ def build(
         ),
     ] = 1.0,
     finetune: Finetune = False,
+    sparsity: Sparsity = Sparse.none,
     pipeline: Annotated[
         str | None, typer.Option("--pipeline", "-p", metavar="TEXT", help="Run these passes instead.")
     ] = None,
@@ -119,7 +122,7 @@ def build(
         pruning = recipes.Pruning(
             prune, prune_macs, prune_size, prune_speedup, samples=samples, finetune=finetune,
             max_accuracy_drop=max_accuracy_drop, min_sqnr=min_sqnr, min_agreement=min_agreement,
-            best_effort=best_effort,
+            best_effort=best_effort, sparsity=sparsity.value,
         )  # fmt: skip
         options = recipes.BuildOptions(edge, cloud, cutting, quantizing, pruning)
         passes = recipes.build(source, options)

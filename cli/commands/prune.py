@@ -25,6 +25,8 @@ from edgecut.cli.options import (
     OutputFile,
     Samples,
     Shape,
+    Sparse,
+    Sparsity,
 )
 
 
@@ -40,6 +42,10 @@ def prune(
     edge: Annotated[
         str | None,
         typer.Option(metavar="TARGET", help="Profile before and after there; budgets are spent on its time."),
+    ] = None,
+    sparsity: Sparsity = Sparse.none,
+    cloud: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Of --sparsity: the server with sparse kernels.")
     ] = None,
     multiple: Annotated[int, typer.Option(min=1, help="Keep a multiple of so many channels.")] = 1,
     calibration: Calibration = None,
@@ -64,7 +70,7 @@ def prune(
     no_cache: NoCache = False,
     json: Json = False,
 ) -> None:
-    """Remove whole channels from a model: a share, or as much as an accuracy budget allows."""
+    """Remove whole channels from a model: a share, or as much as an accuracy budget allows; and 2:4 sparsity."""
     from edgecut.cli import compression_view, session
     from edgecut.ir.errors import UsageError
     from edgecut.passes import recipes
@@ -73,14 +79,12 @@ def prune(
     source = recipes.Source(model, tuple(shape or ()), session.image(image, mean, std, scale), calibration)
     pruning = recipes.Pruning(
         ratio, macs, size, speedup, multiple, "flip" if flip else "none", samples,
-        max_accuracy_drop, min_sqnr, min_agreement, best_effort, finetune, epochs, checkpoint,
+        max_accuracy_drop, min_sqnr, min_agreement, best_effort, finetune, epochs, checkpoint, sparsity.value,
     )  # fmt: skip
-    if not pruning.has_goal and not any(
-        value is not None for value in (max_accuracy_drop, min_sqnr, min_agreement)
-    ):
-        hint = "--ratio, --macs, --size, --speedup, or an accuracy budget"
+    if not pruning:
+        hint = "--ratio, --macs, --size, --speedup, --sparsity, or an accuracy budget"
         raise UsageError("it is not said how much to prune", hint=hint)
     effects = Effects()
     flags = session.Flags(depfile=depfile, no_cache=no_cache)
-    program = session.run_to_file(recipes.prune(source, pruning, edge), flags, output, [effects])
+    program = session.run_to_file(recipes.prune(source, pruning, edge, cloud), flags, output, [effects])
     compression_view.compression(effects, program, explain=False, as_json=json)

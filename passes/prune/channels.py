@@ -121,7 +121,7 @@ class Prune(Pass):
         if not shop.groups:
             what = "has no removable channel"
         elif self._budget and not (self.ratio or self.macs or self.size):
-            what = "no channel can be spared within the accuracy budget"
+            what = "no channel can be spared within the accuracy budget, nothing was changed"
         else:
             what = "no group has a channel to spare"
         if self.best_effort and shop.groups:

@@ -13,11 +13,11 @@ from edgecut.ir import annotations
 from edgecut.ir.annotations import Plan, Profile
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import numerics, split
+from edgecut.passes import effects, numerics, split
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.prune import fours, linear, refit
 from edgecut.passes.prune.linear import Layer
-from edgecut.passes.quantize.budget import Judge, Quality
+from edgecut.passes.quantize.budget import Budget, Judge, Quality
 from edgecut.targets import spec
 from edgecut.targets.onnx import sparsity
 
@@ -44,11 +44,17 @@ class Sparsify(Pass):
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
     samples: int | None = option(None, help="use only so many samples, from the start")
     min_channels: int = option(4, help="leave weights with fewer input channels alone")
+    max_accuracy_drop: float | None = option(None, help="budget: points of top-1, with labels")
+    min_sqnr: float | None = option(None, help="budget: dB at the worst output")
+    min_agreement: float | None = option(None, help="budget: share of samples with the same top-1, 0 to 1")
+    best_effort: bool = option(False, help="go on where the budget cannot be met")
 
     def check_before(self, program: Program) -> None:
         """Refuse a server without sparse kernels, and a program whose weights are settled already."""
         if self.samples is not None and self.samples < 1:
             raise UsageError(f"is {self.samples}", where="sparsify{samples}", hint="at least 1")
+        if self._budget and self.calibration is None:
+            raise UsageError("needs calibration data to judge its budget by", where="sparsify")
         profile = annotations.get(program.model, Profile)
         name = self.cloud or (profile.cloud if profile else None)
         if name is None:
@@ -71,11 +77,18 @@ class Sparsify(Pass):
         for node in found.nodes:
             if node.name in names:
                 _cut_small(node)
-        figures: dict[str, float | str] = {"weights": len(names), "share": round(_share(found, names), 4)}
+        figures: dict[str, float | str] = {
+            "weights": len(names), "share": round(_share(found, names), 4),
+            **effects.changed(effects.size(program), effects.size(found)),
+        }  # fmt: skip
         if self.calibration is not None:
             found = self._compensated(program, found, names, figures, context)
         context.metrics = figures
         return found
+
+    @property
+    def _budget(self) -> Budget:
+        return Budget(self.max_accuracy_drop, self.min_sqnr, self.min_agreement)
 
     def _names(self, program: Program) -> set[str]:
         able = {n.name or "" for n in program.nodes if _able_node(n, self.min_channels)}
@@ -109,7 +122,10 @@ class Sparsify(Pass):
         before, without, after = map(judge.quality, (program, blind, found))
         if without.sqnr_db > after.sqnr_db:
             found, after = blind, without
-        _warn(after, context)
+        if self._budget:
+            self._budget.require(after, program.graph.name, self.best_effort, context.warn)
+        else:
+            _warn(after, context)
         figures |= {
             "sqnr_db_before": round(before.sqnr_db, 3), "sqnr_db_magnitude": round(without.sqnr_db, 3),
             **judge.difference(found).metrics(),

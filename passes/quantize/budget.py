@@ -46,7 +46,8 @@ class Budget:
             return
         what = f"the accuracy budget cannot be met: {found} at best"
         if not best_effort:
-            raise ConstraintError(what, where=where, hint="a wider budget, or best_effort")
+            hint = "nothing was changed; a wider budget, or best_effort"
+            raise ConstraintError(what, where=where, hint=hint)
         warn(what)
 
 
