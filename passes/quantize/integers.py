@@ -8,7 +8,7 @@ import onnx_ir as oir
 
 from edgecut.ir.program import Program
 from edgecut.passes.numerics import Sample
-from edgecut.passes.quantize import calibrate, grid, hard, pixels, qdq, region
+from edgecut.passes.quantize import calibrate, grid, hard, pixels, qdq, region, untied
 from edgecut.passes.quantize.calibrate import Method, Range
 from edgecut.passes.quantize.clipping import Levels
 from edgecut.passes.quantize.grid import Grid
@@ -43,9 +43,12 @@ class Calibrated:
         """A quantized copy, without the nodes named."""
         copy = self.program.copy()
         found = region.select(copy, keep)
-        grids: dict[oir.Value, Grid] = {}
-        for group in region.ties(found):
-            grids.update(dict.fromkeys(group, self._grid(group, found)))
+        groups = region.ties(found)
+        known = [self._known_grid(group, found) for group in groups]
+        own = [k or self._grid(g, found) for k, g in zip(known, groups, strict=True)]
+        if self.dtype == "int8":
+            own = untied.grids(found, groups, own, [k is not None for k in known])
+        grids = {v: grid for group, grid in zip(groups, own, strict=True) for v in group}
         qdq.write(copy, found, {v: grids[v] for v in found.values()}, self.spanning)
         return copy
 
@@ -55,9 +58,6 @@ class Calibrated:
 
     def _grid(self, group: list[oir.Value], found: Region) -> Grid:
         made = region.sources(group, found) or group
-        known = self._known_grid(made[0], found) if len(made) == 1 else None
-        if known is not None:
-            return known
         own = [self.spans[v.name or ""] for v in made]
         low, high = min(low for low, _ in own), max(high for _, high in own)
         if self.dtype == "int16":
@@ -68,8 +68,11 @@ class Calibrated:
         """The grid of numbers between two."""
         return grid.asymmetric(low, high) if self.scheme == "int8" else grid.symmetric(low, high, self.dtype)
 
-    def _known_grid(self, value: oir.Value, found: Region) -> Grid | None:
-        """The grid that a value must have: built into a kernel, or that of the pixels of an image."""
+    def _known_grid(self, group: list[oir.Value], found: Region) -> Grid | None:
+        """The grid that values must have: built into a kernel, or that of the pixels of an image."""
+        value, *others = region.sources(group, found) or group
+        if others:
+            return None
         producer = value.producer()
         inside = producer is not None and producer in found.nodes
         fixed = region.FIXED[self.dtype].get(producer.op_type) if producer is not None and inside else None

@@ -103,7 +103,9 @@ def _uniform(node: oir.Node) -> float | None:
         if value is not None and value.const_value is not None:
             array = np.asarray(value.const_value.numpy(), np.float64)
             same = array.size > 0 and np.ptp(array) <= 1e-6 * abs(array.flat[0])
-            return float(array.flat[0]) if same and array.flat[0] != 0 else None
+            # Nothing is on a grid whose factor is zero; an offset of zero is as good as any.
+            usable = same and (array.flat[0] != 0 or node.op_type in ("Add", "Sub"))
+            return float(array.flat[0]) if usable else None
     return None
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgecut.ir import annotations
 from edgecut.ir.annotations import Origin
 from edgecut.ir.program import Program
-from edgecut.passes.quantize import grid, region
+from edgecut.passes.quantize import grid, region, untied
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
 
@@ -49,6 +49,7 @@ class _Writer:
         self.taken = set(program.values()) | {n.name or "" for n in program.nodes}
         self.scalars: dict[Grid, tuple[oir.Value, oir.Value]] = {}
         self.first = next(program.nodes)
+        self.made = {chain[0]: chain[-1].outputs[0] for chain in found.chains}
 
     def quantize_constants(self, node: oir.Node) -> None:
         """Put a node's weights on their grids, its bias on that of its accumulator."""
@@ -85,10 +86,10 @@ class _Writer:
         step = self.grids[data].scale
         if axis is None:
             flat = None if bias_array is None else np.abs(bias_array).max(keepdims=True)
-            scales = grid.channel_scales(array.reshape(1, -1), 0, flat, step)
+            scales = self._untied(node, grid.channel_scales(array.reshape(1, -1), 0, flat, step), step)
             rounded = grid.quantize_weight(array.reshape(1, -1), scales, 0).reshape(array.shape)
         else:
-            scales = grid.channel_scales(array, axis, bias_array, step)
+            scales = self._untied(node, grid.channel_scales(array, axis, bias_array, step), step)
             rounded = grid.quantize_weight(array, scales, axis)
         node.replace_input_with(1, self._constant(node, weight, rounded, scales, axis))
         if bias is None or bias_array is None:
@@ -104,8 +105,19 @@ class _Writer:
             if value is None or value.const_value is None:
                 continue
             array = grid.constant_array(value)
-            own = self.spanning(float(array.min()), float(array.max()))
+            own = self._constant_grid(node, self.spanning(float(array.min()), float(array.max())))
             node.replace_input_with(index, self._constant(node, value, own.quantize(array), own, None))
+
+    def _untied(self, node: oir.Node, scales: grid.Floats, step: float) -> grid.Floats:
+        """Scales of a node's constants with which no result lies between two integers."""
+        out = self.grids[self.made[node]]
+        return untied.weight_scales(scales, step, out.scale) if out.dtype == "int8" else scales
+
+    def _constant_grid(self, node: oir.Node, own: Grid) -> Grid:
+        """That of a constant operand."""
+        step = self.grids[region.activations(node)[0]].scale if node.op_type == "Mul" else 1.0
+        (scale,) = self._untied(node, np.array([own.scale], np.float32), step)
+        return untied.regridded(own, float(scale))
 
     def _adds_bias(self, node: oir.Node) -> bool:
         return any(self._is_bias_add(node, owner) for owner in self.region.biases)

@@ -1,0 +1,211 @@
+"""Scales that leave no ties: so every runtime rounds a sum to the same integer.
+
+An integer kernel and ONNX Runtime add the same numbers in another order, and so disagree where a result lies
+halfway between two integers, to seven digits. One such value moves others in the next layer, and through a
+deep network a few in a million become some percent. No result lies there if its accumulator counts units of
+M/D output steps, with D odd: 2 M n = (2 k + 1) D has no solution, one side being even and the other odd, and
+the nearest miss is 1/(2 D) of a step, far above what float32 rounds off. So
+
+- a weight's scale is chosen such that input scale * weight scale / output scale = M/D;
+- what is added has scales that are odd multiples of one base, its sum too;
+- the result of a product or mean has D/M times the scale of its unit;
+- an input's scale has a reciprocal that float32 holds, as kernels multiply where ONNX divides.
+
+Every scale is moved by a percent or two at most, upwards, which costs about 0.1 dB.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx_ir as oir
+from numpy.typing import NDArray
+
+from edgecut.ir.program import static_shape
+from edgecut.passes.quantize import region
+from edgecut.passes.quantize.grid import Grid
+from edgecut.passes.quantize.region import Region
+
+# The least D, and the least multiple of a base: neighbours are 1.6 % apart.
+_LEAST = 128
+# HardSigmoid adds half a step of its own grid. With a prime above 255 in D, only an input of 0 ties there.
+_GATE, _PRIME = 6 / 255, 257
+_ADDING = frozenset({"Add", "Sub", "Relu", "Clip", "LeakyRelu"})
+_MEANS = frozenset({"GlobalAveragePool", "ReduceMean"})
+
+
+def grids(found: Region, groups: list[list[oir.Value]], own: list[Grid], fixed: list[bool]) -> list[Grid]:
+    """The grids of tied groups of values, moved so that nothing ties.
+
+    Args:
+        found: What runs on integers.
+        groups: Values that share one grid.
+        own: The grid of each group from calibration, which is kept where nothing better is known.
+        fixed: Which of them a kernel or the pixels of an image prescribe.
+    """
+    steps = _Steps.of(found, groups, [g.scale for g in own], fixed)
+    steps.inputs(found)
+    steps.sums(found)
+    steps.products(found)
+    return [
+        g if f or s == g.scale else regridded(g, s) for g, s, f in zip(own, steps.scales, fixed, strict=True)
+    ]
+
+
+def weight_scales(scales: NDArray[np.float32], step: float, out: float) -> NDArray[np.float32]:
+    """Scales of weights next to these, with which ``step * scale / out`` is M over an odd D.
+
+    Args:
+        scales: One per channel, or that of a constant.
+        step: Scale of what they are multiplied with, or 1.
+        out: Scale of the result.
+    """
+    units = step * scales.astype(np.float64)
+    powers = _power(out / units)
+    denominators = 2 * np.floor((powers * out / units - 1) / 2) + 1
+    return np.asarray(powers * out / denominators / step, np.float32)
+
+
+@dataclass
+class _Steps:
+    """Scales of groups on their way; those in ``decided`` stay."""
+
+    scales: list[float]
+    group: dict[oir.Value, int]
+    decided: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(
+        cls, found: Region, groups: list[list[oir.Value]], scales: list[float], fixed: list[bool]
+    ) -> _Steps:
+        number = {v: i for i, group in enumerate(groups) for v in group}
+        return cls(list(scales), number, {i for i, f in enumerate(fixed) if f})
+
+    def inputs(self, found: Region) -> None:
+        """Where float becomes integers."""
+        for value, index in self.group.items():
+            if value.producer() not in found.nodes and index not in self.decided:
+                self.scales[index] = _reciprocal(self.scales[index])
+                self.decided.add(index)
+
+    def sums(self, found: Region) -> None:
+        """Odd multiples of a base for all that is added to each other, directly or by way of others."""
+        for members, gate in _classes(found, self.group):
+            anchors = {self.scales[i] for i in members if i in self.decided}
+            free = [i for i in members if i not in self.decided]
+            if not free or len(anchors) > 1 or (len(members) == 1 and not gate):
+                continue
+            base = _base(min(self.scales[i] for i in members), next(iter(anchors), None), gate=gate)
+            for i in free:
+                self.scales[i] = base * _odd_above(self.scales[i] / base)
+            self.decided.update(members)
+
+    def products(self, found: Region) -> None:
+        """The results of products and means; their operands where the results are decided."""
+        for chain in found.chains:
+            node = chain[0]
+            if node.op_type in _MEANS:
+                self._mean(node)
+            elif node.op_type == "Mul":
+                self._product(node, self.group[chain[-1].outputs[0]])
+
+    def _mean(self, node: oir.Node) -> None:
+        x, out = self.group[node.inputs[0]], self.group[node.outputs[0]]  # type: ignore[index]
+        count = _elements(node.inputs[0]) // _elements(node.outputs[0])
+        self.decided.add(x)
+        if out not in self.decided:
+            self._result(out, self.scales[x] / count)
+
+    def _product(self, node: oir.Node, out: int) -> None:
+        operands = [self.group[v] for v in region.activations(node)]
+        if len(operands) < 2:  # the constant adapts
+            return
+        a, b = operands
+        if out not in self.decided:
+            self.decided.update((a, b))
+            self._result(out, self.scales[a] * self.scales[b])
+            return
+        adapts = next((i for i in (a, b) if i not in self.decided and a != b), None)
+        if adapts is None:
+            return
+        other = self.scales[b if adapts == a else a]
+        ratio = self.scales[out] / (self.scales[adapts] * other)
+        power = float(_power(ratio))
+        self.scales[adapts] = power * self.scales[out] / (_odd_below(power * ratio) * other)
+        self.decided.update((a, b))
+
+    def _result(self, out: int, unit: float) -> None:
+        power = float(_power(self.scales[out] / unit))
+        self.scales[out] = unit * _odd_above(power * self.scales[out] / unit) / power
+        self.decided.add(out)
+
+
+def _classes(found: Region, group: dict[oir.Value, int]) -> list[tuple[list[int], bool]]:
+    """Groups that meet in sums, and whether a hard sigmoid reads one of them."""
+    parent = {i: i for i in group.values()}
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    gates = set()
+    for chain in found.chains:
+        node, out = chain[0], chain[-1].outputs[0]
+        read = [group[v] for v in region.activations(node)]
+        if node.op_type in _ADDING:
+            for i in read:
+                parent[root(i)] = root(group[out])
+        if node.op_type == "HardSigmoid":
+            gates.update(read)
+    members: dict[int, list[int]] = {}
+    for i in dict.fromkeys(group.values()):
+        members.setdefault(root(i), []).append(i)
+    return [(m, not gates.isdisjoint(m)) for m in members.values()]
+
+
+def _base(least: float, anchor: float | None, *, gate: bool) -> float:
+    """A base of which the least scale is enough steps, and an anchor's scale an odd number of them."""
+    if anchor is not None:
+        return anchor / _odd_above(_LEAST * anchor / least)
+    base = _GATE / _PRIME if gate else least / (_LEAST + 1)
+    return base / float(_power(least / base))
+
+
+def _power(ratio: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least power of two, 1 or more, that makes a ratio at least `_LEAST`."""
+    return np.exp2(np.maximum(np.ceil(np.log2(_LEAST / np.asarray(ratio, np.float64))), 0))
+
+
+def _odd_above(number: float) -> int:
+    return 2 * math.ceil((number * (1 - 1e-9) - 1) / 2) + 1
+
+
+def _odd_below(number: float) -> int:
+    return 2 * math.floor((number - 1) / 2) + 1
+
+
+def _reciprocal(scale: float) -> float:
+    """A scale at most half a percent above, whose reciprocal float32 holds to 33 bits."""
+    inverses = np.linspace(1 / scale, 0.995 / scale, 1 << 14).astype(np.float32)
+    scales = (1 / inverses.astype(np.float64)).astype(np.float32)
+    error = np.abs(inverses.astype(np.float64) * scales.astype(np.float64) - 1)
+    return float(scales[np.argmin(error)])
+
+
+def regridded(grid: Grid, scale: float) -> Grid:
+    """The same range from its low end on, at a larger scale."""
+    limits = np.iinfo(grid.dtype)
+    scale = float(np.float32(scale))
+    if grid.zero_point == 0:
+        return replace(grid, scale=scale)
+    low = (limits.min - grid.zero_point) * grid.scale
+    zero = int(np.clip(round(limits.min - low / scale), limits.min, limits.max))
+    return replace(grid, scale=scale, zero_point=zero)
+
+
+def _elements(value: oir.Value | None) -> int:
+    shape = static_shape(value) if value is not None else None
+    return int(np.prod(shape or (1,)))
