@@ -116,10 +116,10 @@ class World:
         network_s = done - start - edge_s - compute_s
         return Phases(edge_s, 0.0, network_s, 0.0, compute_s, 0.0, done - start)
 
-    def run(
+    def attempt(
         self, inputs: Mapping[str, np.ndarray], cut: str, *, timeout_s: float, request_id: str = ""
     ) -> Answer:
-        """As `Device.run`."""
+        """As `Device.attempt`."""
         record = self.manifest.cut(cut)
         phases = self.phases(record, self.now)
         if record.cloud_model is not None and phases.total_s > timeout_s:

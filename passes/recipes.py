@@ -202,9 +202,7 @@ def quantize(source: Source, quantizing: Quantizing, edge: str | None) -> list[P
     return [*source.front(), int8, *quantizing.passes(source.calibration), make("profile", edge=edge)]
 
 
-def prune(
-    source: Source, pruning: Pruning, edge: str | None = None, cloud: str | None = None
-) -> list[Pass]:
+def prune(source: Source, pruning: Pruning, edge: str | None = None, cloud: str | None = None) -> list[Pass]:
     """From a trained model to a pruned one; profiled before and after, where a device is named."""
     if edge is None and pruning.speedup > 1:
         edge = "local"

@@ -70,7 +70,7 @@ def prune(
     no_cache: NoCache = False,
     json: Json = False,
 ) -> None:
-    """Remove whole channels from a model: a share, or as much as an accuracy budget allows; and 2:4 sparsity."""
+    """Remove whole channels from a model: a share, or as much as a budget allows; and 2:4 sparsity."""
     from edgecut.cli import compression_view, session
     from edgecut.ir.errors import UsageError
     from edgecut.passes import recipes

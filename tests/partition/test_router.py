@@ -294,4 +294,5 @@ def test_the_agreement_holds_on_images_that_nothing_was_calibrated_on(zoo: Path,
     rule = manifest.read(tmp_path).router
     assert rule is not None
     assert low <= rule.agreement_high
-    assert 0 < rule.offloaded < 0.5
+    # None is right where the edge agrees on all images that the threshold was calibrated on.
+    assert 0 <= rule.offloaded < 0.5
