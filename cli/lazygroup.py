@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command as build
+from typer.main import get_command
 
 from edgecut.cli import plain
 from edgecut.cli.help import Sectioned
@@ -46,6 +46,6 @@ def _built(name: str) -> Any:
     function = getattr(importlib.import_module(f"edgecut.cli.commands.{name}"), name)
     alone = typer.Typer(add_completion=False, **SETTINGS)
     alone.command(cls=Sectioned)(function)
-    command = build(alone)
+    command = get_command(alone)
     command.name = name
     return command

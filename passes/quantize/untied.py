@@ -11,7 +11,7 @@ the nearest miss is 1/(2 D) of a step, far above what float32 rounds off. So
 - the result of a product or mean has D/M times the scale of its unit;
 - an input's scale has a reciprocal that float32 holds, as kernels multiply where ONNX divides.
 
-Every scale is moved by a percent or two at most, upwards, which costs about 0.1 dB.
+Every scale is moved upwards, by less than 2 %.
 """
 
 from __future__ import annotations

@@ -276,13 +276,14 @@ def test_options_of_a_router_are_checked(router: Partition) -> None:
 
 def test_the_agreement_holds_on_images_that_nothing_was_calibrated_on(zoo: Path, tmp_path: Path) -> None:
     """ResNet-8 on CIFAR-10, end to end in LiteRT and over HTTP."""
+    stated = 0.99  # at 0.98 the int8 edge half is sure of every image
     cifar = zoo / "data" / "cifar10"
     known = cifar / "cifar10_train_calib_200.npz"
     source = recipes.Source(zoo / "models" / "resnet8_cifar10.onnx", (), recipes.Image("input"), known)
     options = recipes.BuildOptions(
         "raspberrypi4",
         "x86-vm",
-        {"mode": "input", "agreement": str(AGREEMENT)},
+        {"mode": "input", "agreement": str(stated)},
         quantizing=recipes.Quantizing("int8"),
     )
     pipeline.run(recipes.build(source, options), Program.empty(), Context(tmp_path), use_cache=False)
@@ -290,9 +291,8 @@ def test_the_agreement_holds_on_images_that_nothing_was_calibrated_on(zoo: Path,
     (report,) = compare.compare(tmp_path, held_out, held_out.labels, cuts=["router"])
     assert report.agreement is not None
     low, high = interval(round(report.agreement * report.samples), report.samples)
-    assert high >= AGREEMENT, "the stated agreement is above what 250 held-out images allow for"
+    assert high >= stated, "the stated agreement is above what 250 held-out images allow for"
     rule = manifest.read(tmp_path).router
     assert rule is not None
     assert low <= rule.agreement_high
-    # None is right where the edge agrees on all images that the threshold was calibrated on.
-    assert 0 <= rule.offloaded < 0.5
+    assert 0 < rule.offloaded < 0.5

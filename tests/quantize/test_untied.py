@@ -1,0 +1,40 @@
+"""Scales with which no result of an integer kernel lies between two integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecut.passes.quantize import untied
+from edgecut.passes.quantize.grid import Grid
+
+SCALES = st.floats(1e-6, 10)
+
+
+@given(st.lists(st.floats(0.25, 4), min_size=1, max_size=5), SCALES, st.floats(2.0**-10, 2.0**12))
+def test_an_accumulator_counts_an_odd_fraction_of_the_output_step(
+    scales: list[float], step: float, ratio: float
+) -> None:
+    given_, out = np.array(scales, np.float32), step * ratio
+    found = untied.weight_scales(given_, step, out)
+    # step * scale / out = M / D with M a power of two and D odd. A float32 scale is that to 24 bits.
+    for before, after in zip(given_.astype(float), found.astype(float), strict=True):
+        power = 2.0 ** max(np.ceil(np.log2(128 * step * before / out)), 0)
+        denominator = power * out / (step * after)
+        assert denominator == pytest.approx(round(denominator), rel=1e-6)
+        assert round(denominator) % 2 == 1
+        assert 1 - 1e-6 <= after / before < 1.02
+
+
+@given(SCALES, st.integers(-128, 127), st.floats(1, 1.02))
+def test_a_moved_grid_still_begins_where_it_began(scale: float, zero: int, factor: float) -> None:
+    before = Grid(float(np.float32(scale)), zero, "int8")
+    after = untied.regridded(before, scale * factor)
+    low, high = ((lambda g: ((-128 - g.zero_point) * g.scale, (127 - g.zero_point) * g.scale))(g)
+                 for g in (before, after))  # fmt: skip
+    # The zero point is whole, so the ends move by half a step at most; the range only grows.
+    if zero:
+        assert high[0] == pytest.approx(low[0], abs=0.51 * after.scale)
+    assert high[1] - high[0] >= (low[1] - low[0]) * (1 - 1e-6)
