@@ -18,6 +18,8 @@ _BIAS_LIMIT = float(1 << 30)
 # A channel this much smaller than the largest one is nothing but rounding noise of the others.
 _SMALLEST_CHANNEL = 2.0**-16
 _SMALLEST_SCALE = 1e-10
+# Weights this near to integers, in steps, are integers: float32 holds the largest, 127, to 1e-5.
+_ON_GRID = 1e-3
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,12 @@ def quantize_weight(weight: Floats, scales: Floats, axis: int, most: int = 127) 
     shape = [1] * weight.ndim
     shape[axis] = -1
     return np.asarray(np.clip(np.rint(weight / scales.reshape(shape)), -most, most), np.int8)
+
+
+def are_on_grid(weight: Floats, scales: Floats, axis: int) -> NDArray[np.bool_]:
+    """Which channels hold whole multiples of their scales, as those of a model that was quantized once do."""
+    rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1) / scales[:, None]
+    return np.asarray(np.abs(rows - np.rint(rows)).max(axis=1, initial=0) < _ON_GRID)
 
 
 def quantize_bias(bias: Floats, scales: Floats) -> NDArray[np.int32]:

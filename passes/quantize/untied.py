@@ -6,7 +6,8 @@ deep network a few in a million become some percent. No result lies there if its
 M/D output steps, with D odd: 2 M n = (2 k + 1) D has no solution, one side being even and the other odd, and
 the nearest miss is 1/(2 D) of a step, far above what float32 rounds off. So
 
-- a weight's scale is chosen such that input scale * weight scale / output scale = M/D;
+- a weight's scale is chosen such that input scale * weight scale / output scale = M/D (not where weights lie
+  on an integer grid already, which rounds nothing: a model that was quantized before);
 - what is added has scales that are odd multiples of one base, its sum too;
 - the result of a product or mean has D/M times the scale of its unit;
 - an input's scale has a reciprocal that float32 holds, as kernels multiply where ONNX divides.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecut.passes.quantize import untied
+from edgecut.ir.program import Program
+from edgecut.passes.quantize import integers, untied
 from edgecut.passes.quantize.grid import Grid
 
 SCALES = st.floats(1e-6, 10)
@@ -38,3 +41,21 @@ def test_a_moved_grid_still_begins_where_it_began(scale: float, zero: int, facto
     if zero:
         assert high[0] == pytest.approx(low[0], abs=0.51 * after.scale)
     assert high[1] - high[0] >= (low[1] - low[0]) * (1 - 1e-6)
+
+
+def test_weights_that_are_integers_already_lose_nothing(build: Callable[..., Program]) -> None:
+    """A model whose weights were quantized before and held as floats since."""
+    random = np.random.default_rng(0)
+    integers_ = random.integers(-127, 128, (6, 4, 3, 3))
+    integers_[:, 0, 0, 0] = 127
+    weight = (integers_ * random.uniform(0.01, 0.1, (6, 1, 1, 1))).astype(np.float32)
+    program = build("net (float[1,4,8,8] x) => (float[1,6,6,6] y) { y = Conv(x, w) }", w=weight)
+    samples = [{"x": random.standard_normal((1, 4, 8, 8)).astype("f4")} for _ in range(4)]
+    found = integers.calibrated(program, samples).quantized()
+    (conv,) = [n for n in found.nodes if n.op_type == "Conv"]
+    dequantize = conv.inputs[1].producer()  # type: ignore[union-attr]
+    assert dequantize is not None
+    held, scale = (v.const_value.numpy() for v in dequantize.inputs[:2])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(held, integers_)
+    # The scale is found from the largest weight, in float32.
+    np.testing.assert_allclose(held * scale.reshape(-1, 1, 1, 1), weight, rtol=1e-6)
