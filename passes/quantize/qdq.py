@@ -49,6 +49,7 @@ class _Writer:
         self.taken = set(program.values()) | {n.name or "" for n in program.nodes}
         self.scalars: dict[Grid, tuple[oir.Value, oir.Value]] = {}
         self.first = next(program.nodes)
+        self.unties = untied.pays(found) and all(g.dtype == "int8" for g in grids.values())
         self.made = {chain[0]: chain[-1].outputs[0] for chain in found.chains}
 
     def quantize_constants(self, node: oir.Node) -> None:
@@ -86,12 +87,10 @@ class _Writer:
         step = self.grids[data].scale
         if axis is None:
             flat = None if bias_array is None else np.abs(bias_array).max(keepdims=True)
-            row = array.reshape(1, -1)
-            scales = self._weight_scales(node, row, 0, grid.channel_scales(row, 0, flat, step), step)
-            rounded = grid.quantize_weight(row, scales, 0).reshape(array.shape)
+            scales = self._untied(node, grid.channel_scales(array.reshape(1, -1), 0, flat, step), step)
+            rounded = grid.quantize_weight(array.reshape(1, -1), scales, 0).reshape(array.shape)
         else:
-            own = grid.channel_scales(array, axis, bias_array, step)
-            scales = self._weight_scales(node, array, axis, own, step)
+            scales = self._untied(node, grid.channel_scales(array, axis, bias_array, step), step)
             rounded = grid.quantize_weight(array, scales, axis)
         node.replace_input_with(1, self._constant(node, weight, rounded, scales, axis))
         if bias is None or bias_array is None:
@@ -110,16 +109,10 @@ class _Writer:
             own = self._constant_grid(node, self.spanning(float(array.min()), float(array.max())))
             node.replace_input_with(index, self._constant(node, value, own.quantize(array), own, None))
 
-    def _weight_scales(
-        self, node: oir.Node, array: grid.Floats, axis: int, own: grid.Floats, step: float
-    ) -> grid.Floats:
-        """Scales without ties, but where the weights are integers already: these lose nothing as they are."""
-        return np.where(grid.are_on_grid(array, own, axis), own, self._untied(node, own, step))
-
     def _untied(self, node: oir.Node, scales: grid.Floats, step: float) -> grid.Floats:
         """Scales of a node's constants with which no result lies between two integers."""
         out = self.grids[self.made[node]]
-        return untied.weight_scales(scales, step, out.scale) if out.dtype == "int8" else scales
+        return untied.weight_scales(scales, step, out.scale) if self.unties else scales
 
     def _constant_grid(self, node: oir.Node, own: Grid) -> Grid:
         """That of a constant operand."""

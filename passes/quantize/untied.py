@@ -6,13 +6,13 @@ deep network a few in a million become some percent. No result lies there if its
 M/D output steps, with D odd: 2 M n = (2 k + 1) D has no solution, one side being even and the other odd, and
 the nearest miss is 1/(2 D) of a step, far above what float32 rounds off. So
 
-- a weight's scale is chosen such that input scale * weight scale / output scale = M/D (not where weights lie
-  on an integer grid already, which rounds nothing: a model that was quantized before);
+- a weight's scale is chosen such that input scale * weight scale / output scale = M/D;
 - what is added has scales that are odd multiples of one base, its sum too;
 - the result of a product or mean has D/M times the scale of its unit;
 - an input's scale has a reciprocal that float32 holds, as kernels multiply where ONNX divides.
 
-Every scale is moved upwards, by less than 2 %.
+Every scale is moved upwards, by less than 2 %. The weights of a model that was quantized before are integers
+already and lose nothing as they are; its scales stay, ties and all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import onnx_ir as oir
 from numpy.typing import NDArray
 
 from edgecut.ir.program import static_shape
-from edgecut.passes.quantize import region
+from edgecut.passes.quantize import grid, region
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
 
@@ -35,6 +35,21 @@ _LEAST = 128
 _GATE, _PRIME = 6 / 255, 257
 _ADDING = frozenset({"Add", "Sub", "Relu", "Clip", "LeakyRelu"})
 _MEANS = frozenset({"GlobalAveragePool", "ReduceMean"})
+
+
+def pays(found: Region) -> bool:
+    """Whether scales are to move: where most channels of weights are no integers yet."""
+    kernels = [chain[0] for chain in found.chains if chain[0].op_type in region.WEIGHTED]
+    whole = [channel for node in kernels for channel in _whole_channels(node)]
+    return 2 * sum(whole) <= len(whole)
+
+
+def _whole_channels(node: oir.Node) -> list[bool]:
+    """Of each output channel of a weight: whether it rounds to its own grid without an error."""
+    array, axis = grid.constant_array(node.inputs[1]), region.weight_axis(node)
+    if axis is None:
+        array, axis = array.reshape(1, -1), 0
+    return list(grid.are_on_grid(array, grid.channel_scales(array, axis, None, 1.0), axis))
 
 
 def grids(found: Region, groups: list[list[oir.Value]], own: list[Grid], fixed: list[bool]) -> list[Grid]:
@@ -196,15 +211,15 @@ def _reciprocal(scale: float) -> float:
     return float(scales[np.argmin(error)])
 
 
-def regridded(grid: Grid, scale: float) -> Grid:
+def regridded(own: Grid, scale: float) -> Grid:
     """The same range from its low end on, at a larger scale."""
-    limits = np.iinfo(grid.dtype)
+    limits = np.iinfo(own.dtype)
     scale = float(np.float32(scale))
-    if grid.zero_point == 0:
-        return replace(grid, scale=scale)
-    low = (limits.min - grid.zero_point) * grid.scale
+    if own.zero_point == 0:
+        return replace(own, scale=scale)
+    low = (limits.min - own.zero_point) * own.scale
     zero = int(np.clip(round(limits.min - low / scale), limits.min, limits.max))
-    return replace(grid, scale=scale, zero_point=zero)
+    return replace(own, scale=scale, zero_point=zero)
 
 
 def _elements(value: oir.Value | None) -> int:
