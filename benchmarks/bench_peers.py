@@ -1,9 +1,10 @@
 """edgecut beside the other converters: time, size, operators, and the latency of what they make.
 
-Usage: python bench_peers.py [--environments FOLDER] [--prepare] [NAME ...]
+Usage: python bench_peers.py [--environments FOLDER] [--peers P,P] [--kinds K,K] [--prepare] [NAME ...]
 
 ``peers/setup.sh`` makes the environments. ``--prepare`` then lets the peers convert everything once, which
 takes about an hour; what they made is kept beside the environments. Without it, what is there is measured.
+Networks, peers and kinds (float, int8) that are named restrict both.
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(catalogue.NETWORKS))
     parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "edgecut-peers")
+    parser.add_argument("--peers", default=",".join(p.name for p in PEERS), help="which of them")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="float, int8, or both")
     parser.add_argument("--prepare", action="store_true", help="only make the peers' files")
     arguments = parser.parse_args()
     names = arguments.names or list(catalogue.NETWORKS)
     models = cache.files(names, small=False)
     work = arguments.environments / "made"
-    peers = [p for p in PEERS if (arguments.environments / p.name / "ready").exists()]
+    asked, kinds = arguments.peers.split(","), arguments.kinds.split(",")
+    peers = [p for p in PEERS if p.name in asked and (arguments.environments / p.name / "ready").exists()]
     made = {}
-    for kind in KINDS:
+    for kind in kinds:
         for name in names:
             for peer in peers:
                 job = convert.job(peer, name, kind, models, arguments.environments, work)
@@ -47,7 +51,7 @@ def main() -> None:
                     made[kind, name, peer.name] = done
     if arguments.prepare:
         return
-    for kind in KINDS:
+    for kind in kinds:
         for name in names:
             job = convert.job(EDGECUT, name, kind, models, arguments.environments, work)
             print(f"{kind} {name} edgecut", file=sys.stderr)

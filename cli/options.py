@@ -40,6 +40,7 @@ Depfile = Annotated[
     Path | None,
     typer.Option("--depfile", metavar="FILE", help="Write the files that were read, as a Make rule."),
 ]
+DynamicBatch = Annotated[bool, typer.Option("--dynamic-batch", help="Take any number of samples at once.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Run every pass, even if nothing has changed.")]
 
 

@@ -245,6 +245,17 @@ class Manifest:
     router: Optional[RouterRecord] = None
     """By which requests are to be run, where there is one; else on one of the cuts."""
     tensorrt: tuple[TensorRtRecord, ...] = ()
+    dynamic_batch: bool = False
+    """Every input, output and sent tensor may have any number of samples along its first dimension, the same
+    in all of them; the shapes listed are those for one."""
+
+    def samples(self, shape: tuple[int, ...]) -> int:
+        """How many samples a tensor of this shape holds: one, unless the batch is dynamic."""
+        return max(shape[0], 1) if self.dynamic_batch and shape else 1
+
+    def sized(self, declared: tuple[int, ...], samples: int) -> tuple[int, ...]:
+        """The shape that a listed one stands for, for so many samples."""
+        return (samples, *declared[1:]) if self.dynamic_batch else declared
 
     def cut(self, name: str) -> CutRecord:
         """The cut of this name.

@@ -148,6 +148,7 @@ class BuildOptions:
     """Options of the pass ``partition``, as text."""
     quantizing: Quantizing = Quantizing("auto")
     pruning: Pruning = Pruning()
+    dynamic_batch: bool = False
 
 
 def build(source: Source, options: BuildOptions) -> list[Pass]:
@@ -175,7 +176,7 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
         chain.append(make("boundary", calibration=source.calibration, encodings=tuple(encodings), **own))
     if cutting.get("mode") == "input" and source.calibration:
         cutting.setdefault("data", str(source.calibration))
-    return [*chain, bind("partition", cutting), *emit()]
+    return [*chain, bind("partition", cutting), *emit(dynamic_batch=options.dynamic_batch)]
 
 
 def convert(
@@ -213,9 +214,10 @@ def prune(source: Source, pruning: Pruning, edge: str | None = None, cloud: str 
     return [*source.front(), profile, *chain, profile]
 
 
-def emit(*, verify: bool = False) -> list[Pass]:
+def emit(*, verify: bool = False, dynamic_batch: bool = False) -> list[Pass]:
     """From a partitioned program to a build directory."""
-    return [make("emit-tflite", verify=verify), make("emit-onnx"), make("manifest")]
+    batch = [make("open-batch")] if dynamic_batch else []
+    return [*batch, make("emit-tflite", verify=verify), make("emit-onnx"), make("manifest")]
 
 
 def parse(source: Source, pipeline: str) -> list[Pass]:

@@ -1,8 +1,7 @@
 """Makes of a model for one sample a model for several, where that provably computes the same.
 
-Emitted models have static shapes. ONNX operators mostly work along the first axis whatever its length, so
-it is made symbolic, and constant Reshape targets that begin with 1 keep their input's first axis. Whether
-the result is right is not argued but tried: it has to agree with single runs on random samples.
+Emitted models have static shapes. Their first axis is opened (`edgecut.ir.batch`), and whether the result is
+right is not argued but tried: it has to agree with single runs on random samples.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from edgecut.ir import batch
 from edgecut.ir.manifest import Tensor
 
 _TRIED = 3
@@ -40,7 +40,7 @@ def batched_session(path: Path, single: Any, inputs: Sequence[Tensor], options: 
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        return session if _agrees(session, single, inputs) else None
+        return session if agrees(session, single, inputs) else None
     except Exception:  # any failure, at load or in a run, means that this model has no batched form
         return None
 
@@ -50,42 +50,41 @@ def join(samples: Sequence[Tensors]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([s[name] for s in samples]) for name in samples[0]}
 
 
-def split(outputs: Tensors, count: int) -> list[dict[str, np.ndarray]]:
-    """Take a batch of answers apart again."""
-    return [{name: array[i : i + 1] for name, array in outputs.items()} for i in range(count)]
+def split(outputs: Tensors, sizes: Sequence[int]) -> list[dict[str, np.ndarray]]:
+    """Take a batch of answers apart again, into parts of so many samples each."""
+    ends = np.cumsum(sizes)
+    return [{n: a[end - size : end] for n, a in outputs.items()} for size, end in zip(sizes, ends)]
 
 
 def _with_symbolic_axis(path: Path) -> Optional[bytes]:
     import onnx
-    from onnx import numpy_helper
 
     model = onnx.load(str(path), load_external_data=False)
-    graph = model.graph
-    for value in (*graph.input, *graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if not dims or dims[0].dim_value != 1:
-            return None
-        dims[0].dim_param = "batch"
-    del graph.value_info[:]
-    targets = {n.input[1] for n in graph.node if n.op_type == "Reshape" and not _keeps_zero(n)}
-    for constant in graph.initializer:
-        if constant.name in targets and not constant.external_data:
-            shape = numpy_helper.to_array(constant).copy()
-            shape[:1] = np.where(shape[:1] == 1, 0, shape[:1])
-            constant.CopyFrom(numpy_helper.from_array(shape, constant.name))
+    if not batch.open_first_axis(model):
+        return None
     found: bytes = model.SerializeToString()
     return found
 
 
-def _keeps_zero(node: Any) -> bool:
-    return any(a.name == "allowzero" and a.i for a in node.attribute)
+def mixes_nothing(session: Any) -> bool:
+    """Whether a session of an open batch gives for each of several samples what it gives for it alone."""
+    kinds = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
+    inputs = []
+    for given in session.get_inputs():
+        dtype = kinds.get(given.type, given.type[len("tensor(") : -1])
+        inputs.append(Tensor(given.name, dtype, (1, *given.shape[1:])))
+    try:
+        return agrees(session, session, inputs)
+    except Exception:  # ONNX Runtime's own kinds: it cannot run several samples at once
+        return False
 
 
-def _agrees(batched: Any, single: Any, inputs: Sequence[Tensor]) -> bool:
+def agrees(batched: Any, single: Any, inputs: Sequence[Tensor]) -> bool:
+    """Whether a session gives for several random samples at once what another gives for each alone."""
     random = np.random.default_rng(0)
     samples = [{t.name: _sample(random, t) for t in inputs} for _ in range(_TRIED)]
     names = [o.name for o in single.get_outputs()]
-    together = split(dict(zip(names, batched.run(names, join(samples)))), _TRIED)
+    together = split(dict(zip(names, batched.run(names, join(samples)))), [1] * _TRIED)
     alone = [dict(zip(names, single.run(names, sample))) for sample in samples]
     return all(_same(a[n], b[n]) for a, b in zip(together, alone) for n in names)
 
@@ -94,7 +93,7 @@ def _sample(random: np.random.Generator, tensor: Tensor) -> np.ndarray:
     dtype = np.dtype(tensor.dtype)
     if dtype.kind == "f":
         return random.normal(size=tensor.shape).astype(dtype)
-    if dtype.kind == "b":
+    if dtype.kind == "b" or dtype.itemsize > 2:  # wide integers are indices, which have to exist
         return random.integers(0, 2, tensor.shape).astype(dtype)
     limits = np.iinfo(dtype)
     low, high = max(int(limits.min), -128), min(int(limits.max), 255)

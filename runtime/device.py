@@ -12,7 +12,7 @@ import numpy as np
 
 from edgecut.ir import manifest
 from edgecut.ir.errors import ModelError
-from edgecut.ir.manifest import CutRecord, Manifest, Sent, Tensor
+from edgecut.ir.manifest import CutRecord, Manifest, Sent
 from edgecut.runtime import artifact, signature, wire
 from edgecut.runtime.boundary import Codec
 from edgecut.runtime.cache import AnswerCache
@@ -126,7 +126,8 @@ class Device:
         """Compute the model's outputs.
 
         Args:
-            inputs: Every input of the model, in the manifest's shape and type.
+            inputs: Every input of the model, in the manifest's shape and type; several samples at once where
+                its batch is dynamic.
             cut: Name of the cut; the manifest's first if None. Where it is the one that is routed, the server
                 is asked only if the edge is not sure of its answer.
             timeout_s: Seconds that the whole request may take; the device's own if None. What the edge
@@ -140,7 +141,7 @@ class Device:
             CloudError: The cut needs the server, which does not answer. Where the edge has an answer of
                 its own all the same, the error holds it.
         """
-        check_inputs(self.manifest, inputs)
+        samples = check_inputs(self.manifest, inputs)
         record = self.manifest.cut(cut) if cut is not None else self.manifest.cuts[0]
         start = time.perf_counter()
         made = self._run_edge(record, inputs)
@@ -148,11 +149,11 @@ class Device:
         router = self.manifest.router if record.name == routed(self.manifest) else None
         if record.cloud_model is None or (router is not None and is_sure(router, made)):
             phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
-            return Answer(self._outputs(made), record.name, phases)
+            return Answer(self._outputs(made, samples), record.name, phases)
         given = {**inputs, **made}
         left_s = (self.timeout_s if timeout_s is None else timeout_s) - edge_s
         limit = None if max_bytes is None else max_bytes(left_s)
-        sends = {s.name: self._prepared(given.get(s.name), s, limit) for s in record.sends}
+        sends = {s.name: self._prepared(given.get(s.name), s, samples, limit) for s in record.sends}
         coded_s = time.perf_counter() - start - edge_s
         left_s = (self.timeout_s if timeout_s is None else timeout_s) - (time.perf_counter() - start)
         try:
@@ -160,9 +161,10 @@ class Device:
         except CloudError as error:
             if router is not None:
                 phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
-                error.answer = Answer(self._outputs(made), record.name, phases, fallback=error.what)
+                outputs = self._outputs(made, samples)
+                error.answer = Answer(outputs, record.name, phases, fallback=error.what)
             raise
-        outputs = self._outputs({**made, **exchange.response.tensors})
+        outputs = self._outputs({**made, **exchange.response.tensors}, samples)
         phases = _phases(edge_s, coded_s, exchange, time.perf_counter() - start)
         return Answer(outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes)
 
@@ -187,12 +189,14 @@ class Device:
             self.features.put(inputs, made, record.signature)
         return made
 
-    def _prepared(self, array: Optional[np.ndarray], sent: Sent, max_bytes: Optional[int]) -> np.ndarray:
+    def _prepared(
+        self, array: Optional[np.ndarray], sent: Sent, samples: int, max_bytes: Optional[int]
+    ) -> np.ndarray:
         """A tensor as it goes over the wire."""
-        codec = self._codecs.get(sent)
+        codec, shape = self._codecs.get(sent), self.manifest.sized(sent.shape, samples)
         if codec is None or array is None:
-            return _fit(array, sent)
-        integers = _fit(codec.integers(array), sent)
+            return _fit(array, sent, shape)
+        integers = _fit(codec.integers(array), sent, shape)
         return codec.encode(integers, max_bytes) if self.coded else integers
 
     def _edge_model(self) -> EdgeModel:
@@ -216,12 +220,16 @@ class Device:
             raise CloudError(what, where=self.server, kind="garbage")
         return exchange
 
-    def _outputs(self, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {t.name: _as_declared(found[t.name], t, self.server) for t in self.manifest.outputs}
+    def _outputs(self, found: Mapping[str, np.ndarray], samples: int) -> dict[str, np.ndarray]:
+        declared = {t.name: (t.dtype, self.manifest.sized(t.shape, samples)) for t in self.manifest.outputs}
+        return {name: _as_declared(name, found[name], *how, self.server) for name, how in declared.items()}
 
 
-def check_inputs(described: Manifest, inputs: Mapping[str, np.ndarray]) -> None:
+def check_inputs(described: Manifest, inputs: Mapping[str, np.ndarray]) -> int:
     """Compare inputs with what the model takes.
+
+    Returns:
+        How many samples they hold.
 
     Raises:
         ModelError: One is absent, unknown, or of another shape or type.
@@ -230,33 +238,36 @@ def check_inputs(described: Manifest, inputs: Mapping[str, np.ndarray]) -> None:
     unknown = [name for name in inputs if name not in known]
     if unknown:
         raise ModelError(f"the model has no input {unknown[0]!r}", hint=f"it has: {', '.join(known)}")
+    missing = [name for name in known if name not in inputs]
+    if missing:
+        raise ModelError(f"the input {missing[0]!r} is not given", hint=f"--input {missing[0]}=FILE")
+    samples = max((described.samples(array.shape) for array in inputs.values()), default=1)
     for name, tensor in known.items():
-        if name not in inputs:
-            raise ModelError(f"the input {name!r} is not given", hint=f"--input {name}=FILE")
-        found = inputs[name]
-        if found.shape != tensor.shape or found.dtype.name != tensor.dtype:
+        found, shape = inputs[name], described.sized(tensor.shape, samples)
+        if found.shape != shape or found.dtype.name != tensor.dtype:
             shown = f"{found.dtype.name} {list(found.shape)}"
-            what = f"is {shown}, the model takes {tensor.dtype} {list(tensor.shape)}"
+            what = f"is {shown}, the model takes {tensor.dtype} {list(shape)}"
             raise ModelError(what, where=f"input {name!r}")
+    return samples
 
 
-def _fit(array: Optional[np.ndarray], sent: Sent) -> np.ndarray:
+def _fit(array: Optional[np.ndarray], sent: Sent, shape: tuple[int, ...]) -> np.ndarray:
     """What goes over the wire; it must be what the manifest lists, in shape and type."""
-    if array is None or array.shape != sent.shape or array.dtype.name != sent.dtype:
+    if array is None or array.shape != shape or array.dtype.name != sent.dtype:
         found = "absent" if array is None else f"{array.dtype.name} {list(array.shape)}"
-        what = f"the edge model gives {found}, the manifest lists {sent.dtype} {list(sent.shape)}"
+        what = f"the edge model gives {found}, the manifest lists {sent.dtype} {list(shape)}"
         raise ModelError(what, where=sent.name, hint="build again")
     # The protocol knows no tensor without dimensions on every server: a scalar goes as one element.
     return array if array.ndim else array.reshape(1)
 
 
-def _as_declared(array: np.ndarray, tensor: Tensor, server: str) -> np.ndarray:
-    if array.shape == tensor.shape and array.dtype.name == tensor.dtype:
+def _as_declared(name: str, array: np.ndarray, dtype: str, shape: tuple[int, ...], server: str) -> np.ndarray:
+    if array.shape == shape and array.dtype.name == dtype:
         return array
-    if array.dtype.name == tensor.dtype and array.size == 1 and not tensor.shape:
+    if array.dtype.name == dtype and array.size == 1 and not shape:
         return array.reshape(())
     found = f"{array.dtype.name} {list(array.shape)}"
-    what = f"gave {tensor.name!r} as {found}, the manifest lists {tensor.dtype} {list(tensor.shape)}"
+    what = f"gave {name!r} as {found}, the manifest lists {dtype} {list(shape)}"
     raise CloudError(what, where=server, kind="garbage")
 
 

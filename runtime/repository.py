@@ -86,14 +86,25 @@ class ServedModel:
     def run(self, samples: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         """Run the model on some samples, at once where it can; they have the shapes and types of `inputs`.
 
+        Where the batch is dynamic, each may hold several.
+
         Raises:
             ModelError: ONNX Runtime fails on these values, or `load` does.
         """
         self.load()
-        feeds = [{t.name: sample[t.name].reshape(t.shape) for t in self.inputs} for sample in samples]
+        sizes = [self.size(sample) for sample in samples]
+        shaped = self.manifest.sized
+        feeds = [
+            {t.name: sample[t.name].reshape(shaped(t.shape, size)) for t in self.inputs}
+            for sample, size in zip(samples, sizes)
+        ]
         if len(feeds) == 1 or not self._can_batch():
             return [self._run(self._session, feed) for feed in feeds]
-        return batching.split(self._run(self._batched, batching.join(feeds)), len(feeds))
+        return batching.split(self._run(self._batched, batching.join(feeds)), sizes)
+
+    def size(self, inputs: Mapping[str, np.ndarray]) -> int:
+        """How many samples some inputs hold."""
+        return max((self.manifest.samples(array.shape) for array in inputs.values()), default=1)
 
     @property
     def _path(self) -> Path:
@@ -102,7 +113,9 @@ class ServedModel:
     def _can_batch(self) -> bool:
         """Whether there is a batched form; it is made when it is first wanted."""
         with self._lock:
-            if not self._batch_tried:
+            if self.manifest.dynamic_batch:
+                self._batched = self._session
+            elif not self._batch_tried:
                 self._batch_tried = True
                 options = sessions.options(self.threads)
                 self._batched = batching.batched_session(self._path, self._session, self.inputs, options)

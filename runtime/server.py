@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edgecut.ir.errors import EdgecutError
+from edgecut.ir.manifest import Tensor
 from edgecut.runtime import artifact, codec, metrics, wire
 from edgecut.runtime.auth import BearerAuth
 from edgecut.runtime.codec import WireError
@@ -65,8 +66,8 @@ class ProtocolServer:
             "name": model.name,
             "versions": [VERSION],
             "platform": "onnxruntime_onnx",
-            "inputs": [_described(t.name, t.dtype, t.shape) for t in model.inputs],
-            "outputs": [_described(t.name, t.dtype, t.shape) for t in model.outputs],
+            "inputs": [_described(t, model) for t in model.inputs],
+            "outputs": [_described(t, model) for t in model.outputs],
         }
         return JSONResponse(body)
 
@@ -174,8 +175,10 @@ def _state(model: ServedModel) -> dict[str, str]:
     return {"name": model.name, "version": VERSION, "state": state, "reason": model.error}
 
 
-def _described(name: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"name": name, "datatype": codec.datatype(np.dtype(dtype)), "shape": list(shape or (1,))}
+def _described(tensor: Tensor, model: ServedModel) -> dict[str, Any]:
+    shape = model.manifest.sized(tensor.shape, -1)  # the protocol's word for any length
+    datatype = codec.datatype(np.dtype(tensor.dtype))
+    return {"name": tensor.name, "datatype": datatype, "shape": list(shape or (1,))}
 
 
 def _check_artifact(found: Optional[object], model: ServedModel) -> None:
@@ -187,8 +190,9 @@ def _check_inputs(tensors: Mapping[str, np.ndarray], model: ServedModel) -> None
     known = {t.name: t for t in model.inputs}
     if set(tensors) != set(known):
         raise WireError(f"model {model.name!r} takes the inputs {', '.join(known)}")
+    samples = model.size(tensors)
     for name, spec in known.items():
-        found, shape = tensors[name], spec.shape or (1,)
+        found, shape = tensors[name], model.manifest.sized(spec.shape, samples) or (1,)
         if found.shape != shape or found.dtype.name != spec.dtype:
             shown = f"{codec.datatype(found.dtype)} {list(found.shape)}"
             raise WireError(f"{name!r} is {shown}, not {codec.datatype(np.dtype(spec.dtype))} {list(shape)}")

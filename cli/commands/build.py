@@ -14,6 +14,7 @@ from edgecut.cli.options import (
     Calibration,
     Cloud,
     Depfile,
+    DynamicBatch,
     Edge,
     Finetune,
     ImageInput,
@@ -92,6 +93,7 @@ def build(
     ] = 1.0,
     finetune: Finetune = False,
     sparsity: Sparsity = Sparse.none,
+    dynamic_batch: DynamicBatch = False,
     pipeline: Annotated[
         str | None, typer.Option("--pipeline", "-p", metavar="TEXT", help="Run these passes instead.")
     ] = None,
@@ -124,7 +126,7 @@ def build(
             max_accuracy_drop=max_accuracy_drop, min_sqnr=min_sqnr, min_agreement=min_agreement,
             best_effort=best_effort, sparsity=sparsity.value,
         )  # fmt: skip
-        options = recipes.BuildOptions(edge, cloud, cutting, quantizing, pruning)
+        options = recipes.BuildOptions(edge, cloud, cutting, quantizing, pruning, dynamic_batch)
         passes = recipes.build(source, options)
     if print_pipeline:
         typer.echo(recipes.unparse(passes))

@@ -10,6 +10,7 @@ import typer
 from edgecut.cli.options import (
     Calibration,
     Depfile,
+    DynamicBatch,
     ImageInput,
     ImageMean,
     ImageScale,
@@ -34,9 +35,7 @@ def convert(
     std: ImageStd = None,
     scale: ImageScale = 1.0,
     quantize: Annotated[Scheme, typer.Option(help="auto: int8 where --calibration is given.")] = Scheme.auto,
-    dynamic_batch: Annotated[
-        bool, typer.Option("--dynamic-batch", help="Take any number of samples at once.")
-    ] = False,
+    dynamic_batch: DynamicBatch = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare LiteRT with ONNX Runtime, group by group.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgecut.cli.options import Depfile, Json, Shape, TimePasses
+from edgecut.cli.options import Depfile, DynamicBatch, Json, Shape, TimePasses
 
 
 def emit(
@@ -23,6 +23,7 @@ def emit(
     explain: Annotated[
         bool, typer.Option("--explain", help="Only say what the edge can run, and why not the rest.")
     ] = False,
+    dynamic_batch: DynamicBatch = False,
     shape: Shape = None,
     depfile: Depfile = None,
     time_passes: TimePasses = False,
@@ -37,4 +38,5 @@ def emit(
     if explain:
         tables.lowering(session.run(front, flags), as_json=json)
         return
-    session.run_to_folder([*front[:1], *recipes.emit(verify=verify)], flags, output, as_json=json)
+    emitting = recipes.emit(verify=verify, dynamic_batch=dynamic_batch)
+    session.run_to_folder([*front[:1], *emitting], flags, output, as_json=json)

@@ -43,6 +43,7 @@ from edgecut.ir.annotations.plan import (
     Router,
 )
 from edgecut.ir.annotations.provenance import (
+    AnyBatch,
     Artifact,
     Artifacts,
     CloudChecks,
@@ -70,6 +71,7 @@ __all__ = [
     "SCHEMA_KEY",
     "Annotated",
     "Annotation",
+    "AnyBatch",
     "Artifact",
     "Artifacts",
     "Baseline",

@@ -9,7 +9,15 @@ from edgecut.ir.annotations.base import Annotated, Annotation
 from edgecut.ir.annotations.compression import Quantization, Sensitivity
 from edgecut.ir.annotations.costs import CloudOnly, Cost, Group, Profile
 from edgecut.ir.annotations.plan import Placement, Plan, Router
-from edgecut.ir.annotations.provenance import Artifacts, CloudChecks, History, Origin, Reference, Source
+from edgecut.ir.annotations.provenance import (
+    AnyBatch,
+    Artifacts,
+    CloudChecks,
+    History,
+    Origin,
+    Reference,
+    Source,
+)
 from edgecut.ir.annotations.tensors import Coding, Encodings, ImageInput, Privacy, Wire
 from edgecut.ir.errors import ModelError
 
@@ -23,7 +31,7 @@ A = TypeVar("A", bound=Annotation)
 ALL: tuple[type[Annotation], ...] = (
     Source, History, Reference, ImageInput, Cost, Group, CloudOnly, Placement,
     Origin, Wire, Encodings, Coding, Privacy, Quantization, Sensitivity, Profile, Plan, Router, Artifacts,
-    CloudChecks,
+    CloudChecks, AnyBatch,
 )  # fmt: skip
 _BY_KEY = {cls.KEY: cls for cls in ALL}
 

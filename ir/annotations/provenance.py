@@ -64,6 +64,14 @@ class Origin(Annotation):
 
 
 @dataclass(frozen=True)
+class AnyBatch(Annotation):
+    """The artifacts take any number of samples at once."""
+
+    KEY: ClassVar[str] = "edgecut.any_batch"
+    LEVEL: ClassVar[Level] = "model"
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A file that an emitting pass wrote, relative to the build directory."""
 

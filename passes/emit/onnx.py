@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgecut.ir import annotations as notes
 from edgecut.ir import files, sessions
-from edgecut.ir.annotations import Artifact, Artifacts, CloudChecks, Plan, Wire
-from edgecut.ir.errors import ModelError
+from edgecut.ir.annotations import AnyBatch, Artifact, Artifacts, CloudChecks, Plan, Wire
+from edgecut.ir.errors import ConstraintError, ModelError
 from edgecut.ir.manifest import TensorRtRecord
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass
+from edgecut.runtime import batching
 from edgecut.targets import onnx as target
 from edgecut.targets.onnx import tensorrt
 
@@ -37,16 +38,25 @@ class EmitOnnx(Pass):
         """Write the repository below ``context.output`` and record its files.
 
         Raises:
+            ConstraintError: A cloud half takes one sample only, and any number was asked for.
             ModelError: A cut's cloud half cannot be made, or ONNX Runtime does not load it.
             TargetError: The disk is full or the place cannot be written.
         """
         plan = notes.require(program.model, Plan, "run the pass partition first")
         wire = {name: form for name, v in program.values().items() if (form := notes.get(v, Wire))}
-        emitted = target.emit(program, [figures.cut for figures in plan.cuts], wire)
+        cuts, any_batch = (
+            [figures.cut for figures in plan.cuts],
+            notes.get(program.model, AnyBatch) is not None,
+        )
+        emitted = target.emit(program, cuts, wire, any_batch=any_batch)
         folder = context.output / FOLDER
         written = emitted.write(folder)
         for model in emitted.models:
-            _check_loads(folder / model.name / target.VERSION / "model.onnx", model.cut)
+            path = folder / model.name / target.VERSION / "model.onnx"
+            session = _session(path, model.cut)
+            if any_batch and not batching.mixes_nothing(session):
+                what = "its cloud half gives other answers for several samples than for each alone"
+                raise ConstraintError(what, where=f"cut {model.cut}", hint="leave out --dynamic-batch")
         found = [_artifact(context.output, folder / path) for path in written]
         before = notes.get(program.model, Artifacts) or Artifacts()
         kept = [a for a in before.files if a.path not in {new.path for new in found}]
@@ -62,11 +72,11 @@ def _artifact(root: Path, path: Path) -> Artifact:
     return Artifact(path.relative_to(root).as_posix(), files.sha256(path), path.stat().st_size)
 
 
-def _check_loads(path: Path, cut: str) -> None:
+def _session(path: Path, cut: str) -> Any:
     import onnxruntime as ort
 
     options = sessions.options(optimize=False, quiet=True)
     try:
-        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes derive from Exception and RuntimeError, by kind
         raise ModelError(f"ONNX Runtime does not load its cloud half: {error}", where=f"cut {cut}") from error

@@ -12,7 +12,7 @@ from edgecut.ir import files
 from edgecut.ir.annotations import Artifact, Artifacts, Plan, Wire
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.emit import verifying
+from edgecut.passes.emit import open_batch, verifying
 from edgecut.targets import tflite as target
 
 FILE = "edge/model.tflite"
@@ -47,7 +47,7 @@ class EmitTflite(Pass):
         """
         plan = notes.require(program.model, Plan, "run the pass partition first")
         cuts = [figures.cut for figures in plan.cuts]
-        emitted = target.emit(program, cuts)
+        emitted = target.emit(program, cuts, open_batch.batches(program))
         self._annotate(program, emitted.wire)
         context.metrics["signatures"] = float(len(emitted.signatures))
         context.metrics["bytes"] = float(len(emitted.data))

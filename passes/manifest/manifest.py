@@ -7,6 +7,7 @@ from typing import ClassVar
 from edgecut import __version__
 from edgecut.ir import annotations, coded, files, manifest, store
 from edgecut.ir.annotations import (
+    AnyBatch,
     Artifact,
     Artifacts,
     CloudChecks,
@@ -98,6 +99,7 @@ def describe(program: Program) -> Manifest:
         prices=plan.prices,
         router=record.router(rule) if (rule := annotations.get(model, Router)) else None,
         tensorrt=checks.tensorrt if checks else (),
+        dynamic_batch=annotations.get(model, AnyBatch) is not None,
     )
 
 

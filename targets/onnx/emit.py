@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+import onnx
 import onnx_ir as oir
 
 from edgecut.ir import annotations as notes
-from edgecut.ir import coded, files, store
+from edgecut.ir import batch, coded, files, store
 from edgecut.ir.annotations import Cut, Wire
 from edgecut.ir.coded import Coded
-from edgecut.ir.errors import ModelError
+from edgecut.ir.errors import ConstraintError, ModelError
 from edgecut.ir.extract import split
 from edgecut.ir.program import Program
 from edgecut.targets.onnx import sparsity, tensorrt, triton
@@ -89,15 +90,19 @@ class CloudFiles:
         return written
 
 
-def emit(program: Program, cuts: Sequence[Cut], wire: Mapping[str, Wire]) -> CloudFiles:
+def emit(
+    program: Program, cuts: Sequence[Cut], wire: Mapping[str, Wire], *, any_batch: bool = False
+) -> CloudFiles:
     """Make the cloud halves of some cuts; a cut that leaves the cloud nothing to do has none.
 
     Args:
         program: The whole program.
         cuts: The plan's cuts; the model of cut number k is called ``<model>_cut<k>``.
         wire: Wire form of the crossing tensors; absent where it is the IR's own layout and type.
+        any_batch: Leave the first dimension of inputs and outputs open.
 
     Raises:
+        ConstraintError: ``any_batch``, and an input or output has no first dimension of one.
         ModelError: A crossing tensor has no static shape, a type that cannot be sent, or a wire form
             that does not fit it; or one cloud half alone is over 2 GiB without its large weights.
     """
@@ -110,7 +115,7 @@ def emit(program: Program, cuts: Sequence[Cut], wire: Mapping[str, Wire]) -> Clo
             sent = coded.of_cut(program, cut)
             coded.take_coded(cloud, sent)
             take_wire_inputs(cloud, _forms(sent, wire))
-            models.append(_model(cloud, cloud_model_name(name, index), cut, weights))
+            models.append(_model(cloud, cloud_model_name(name, index), cut, weights, any_batch=any_batch))
     return CloudFiles(tuple(models), weights)
 
 
@@ -134,19 +139,32 @@ def _forms(sent: Sequence[Coded], wire: Mapping[str, Wire]) -> dict[str, Wire]:
     return found
 
 
-def _model(cloud: Program, name: str, cut: Cut, weights: WeightFile) -> CloudModel:
+def _model(cloud: Program, name: str, cut: Cut, weights: WeightFile, *, any_batch: bool) -> CloudModel:
     _strip(cloud)
     refused = tuple(tensorrt.problems(cloud.model))
     sparse = sparsity.has_sparse_weights(cloud.graph)
     external = weights.take(cloud.graph)
     cloud.graph.name = name
     cloud.model.producer_name = "edgecut"
+    proto = oir.to_proto(cloud.model)
+    if any_batch:
+        _open(proto, cloud, cut)
     config = triton.config(name, cloud.graph.inputs, cloud.graph.outputs)
     try:
-        data = oir.to_proto(cloud.model).SerializeToString(deterministic=True)
+        data = proto.SerializeToString(deterministic=True)
     except ValueError as error:
         raise ModelError("is over 2 GiB even without its large weights", where=name) from error
     return CloudModel(name, cut.name, data, config, external, refused, sparse)
+
+
+def _open(proto: onnx.ModelProto, cloud: Program, cut: Cut) -> None:
+    """Open the first dimension of a cloud half: of its file, and of what its configuration says."""
+    if not batch.open_first_axis(proto):
+        what = "what its cloud half takes or gives does not begin with a batch of one"
+        raise ConstraintError(what, where=f"cut {cut.name}", hint="leave out --dynamic-batch")
+    for value in (*cloud.graph.inputs, *cloud.graph.outputs):
+        assert value.shape is not None
+        value.shape = oir.Shape([batch.NAME, *list(value.shape)[1:]])
 
 
 def _strip(program: Program) -> None:

@@ -1,6 +1,7 @@
 """``config.pbtxt`` of a model for Triton's ONNX Runtime backend.
 
-Batching is off (``max_batch_size: 0``): shapes are static, and the dimensions given are the whole shape.
+Triton's own batching is off (``max_batch_size: 0``): the dimensions given are the whole shape, the first of
+them -1 where it is open.
 """
 
 from __future__ import annotations

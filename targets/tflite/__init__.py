@@ -31,12 +31,17 @@ def fusion_groups(program: Program) -> list[FusionGroup]:
     return backend.fusion_groups(program)
 
 
-def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
+def emit(program: Program, cuts: Sequence[Cut], batches: tuple[Program, Program] | None = None) -> Emitted:
     """Write the edge side of every cut into one TFLite file, as signature ``cut{k}`` for cut number k.
 
     Signature inputs are the graph inputs, outputs the crossing tensors (in the order that the kernels
     make them, see `Emitted.wire`) and the graph outputs that the edge computes (in their own order).
     For one program and list of cuts the bytes are always the same.
+
+    Args:
+        program: For a batch of one.
+        cuts: Where it is cut.
+        batches: The same program for the batches `dynamic.BATCHES`, for a file that takes any.
 
     Raises:
         ConstraintError: A node before a cut cannot be lowered; the message names it and says why.
@@ -44,7 +49,7 @@ def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
     """
     from edgecut.targets.tflite import backend
 
-    return backend.emit(program, cuts)
+    return backend.emit(program, cuts, batches)
 
 
 def convert(program: Program, batches: tuple[Program, Program] | None = None) -> bytes:

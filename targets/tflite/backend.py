@@ -87,31 +87,43 @@ def groups_of(program: Program, lowered: Lowered) -> list[FusionGroup]:
     return groups.find(program, lowered.graph.order(), lowered.reasons)
 
 
-def emit(program: Program, cuts: Sequence[Cut]) -> Emitted:
+def emit(program: Program, cuts: Sequence[Cut], batches: tuple[Program, Program] | None = None) -> Emitted:
     """See `edgecut.targets.tflite.emit`."""
     program, cuts = coded.with_encoders(program, cuts)
-    lowered = lower(program)
     inputs = {spec.name for spec in program.inputs}
+    crossing = list(dict.fromkeys(n for c in cuts for n in c.crossing if n not in inputs))
+    lowered = lower(program) if batches is None else _opened(batches, crossing)
     wanted = {i: _outputs(cut, inputs) for i, cut in enumerate(cuts)}
     signatures = [signature(program, lowered, f"cut{i}", names) for i, names in wanted.items() if names]
     if not signatures:
         return Emitted(b"")
     data = _packed(program, signatures, {"cuts": [c.name for c in cuts]})
-    crossing = [n for c in cuts for n in c.crossing if n not in inputs]
-    wire = {name: _wire(lowered.graph, name) for name in dict.fromkeys(crossing)}
+    wire = {name: _wire(lowered.graph, name) for name in crossing}
     return Emitted(data, wire, {i: f"cut{i}" for i, names in wanted.items() if names}, source_map(data))
 
 
 def convert(program: Program, batches: tuple[Program, Program] | None = None) -> bytes:
     """See `edgecut.targets.tflite.convert`."""
-    if batches is None:
-        lowered = lower(program)
-    else:
-        first, second = (lower(p) for p in batches)
-        whole = not first.reasons and not second.reasons  # what cannot be lowered is said below
-        lowered = Lowered(dynamic.opened(first.graph, second.graph), {}) if whole else first
+    lowered = lower(program) if batches is None else _opened(batches)
     names = [spec.name for spec in program.outputs]
     return _packed(program, [signature(program, lowered, WHOLE, names)], {})
+
+
+def _opened(batches: tuple[Program, Program], crossing: Sequence[str] = ()) -> Lowered:
+    """A program lowered for any batch; crossing values have to hold their samples one after the other.
+
+    Raises:
+        ConstraintError: The batch is baked into a node, or a crossing value has it elsewhere.
+    """
+    first, second = (lower(p) for p in batches)
+    graph = dynamic.opened(first.graph, second.graph, crossing)
+    for name in crossing:
+        tensor = graph.values.get(name)
+        if tensor is not None and (
+            tensor.shape[:1] != (1,) or tensor.open != (True, *[False] * (tensor.rank - 1))
+        ):
+            raise ConstraintError("crosses with its samples not along the first dimension", where=name)
+    return Lowered(graph, first.reasons)
 
 
 def _packed(program: Program, signatures: Sequence[pack.Signature], facts: dict[str, list[str]]) -> bytes:
@@ -174,12 +186,15 @@ def signature(
 
 def _copied(tensor: Tensor, node: str) -> Tensor:
     """The same numbers as a tensor of its own: TFLite wants each output made by an operator."""
-    shape = lir.integers(tensor.shape)
-    options = {"newShape": list(tensor.shape)}
+    sizes = [
+        -1 if opened else n
+        for n, opened in zip(tensor.shape, tensor.open or [False] * tensor.rank, strict=True)
+    ]
+    shape, options = lir.integers(sizes), {"newShape": sizes}
     (out,) = lir.emit(
         "RESHAPE", [tensor, shape], [tensor.shape], [tensor.dtype], frozenset({node} - {""}), options
     )
-    out.quant = tensor.quant
+    out.quant, out.open = tensor.quant, tensor.open
     return out
 
 

@@ -6,6 +6,8 @@ be the same, and every dimension that differs is one that grows with the batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgecut.ir.errors import ConstraintError
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Array, Graph, Op, Tensor
@@ -14,17 +16,21 @@ BATCHES = (2, 3)
 _HINT = "export the model with an open batch, or convert it for a batch of one"
 
 
-def opened(two: Graph, three: Graph) -> Graph:
+def opened(two: Graph, three: Graph, wanted: Sequence[str] = ()) -> Graph:
     """The graph of a batch of one, with open dimensions where the two given graphs differ.
 
     Args:
         two: Lowered for a batch of two; changed into the result.
         three: Lowered for a batch of three.
+        wanted: Values that are needed besides the graphs' outputs.
 
     Raises:
         ConstraintError: The batch is baked in; the message names the node.
     """
-    first, second = two.order(), three.order()
+    first, second = (
+        lir.order(g.values[n] for n in dict.fromkeys((*g.outputs, *wanted)) if n in g.values)
+        for g in (two, three)
+    )
     if [op.kind for op in first] != [op.kind for op in second]:
         raise ConstraintError("becomes other operators for another batch", hint=_HINT)
     pairs = [(two.inputs[n], t) for n, t in three.inputs.items()]

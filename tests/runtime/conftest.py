@@ -21,6 +21,7 @@ from edgecut.ir.extract import named_cut
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass
 from edgecut.passes.emit.onnx import EmitOnnx
+from edgecut.passes.emit.open_batch import OpenBatch
 from edgecut.passes.emit.tflite import EmitTflite
 from edgecut.passes.manifest.manifest import WriteManifest
 from edgecut.runtime import serving
@@ -54,30 +55,31 @@ def truth(root: Path, digits: Digits) -> np.ndarray:
 def make_build(root: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeBuild:
     """A function from names of cuts to a build of the digits model that holds them."""
 
-    def make(*cuts: str) -> Path:
+    def make(*cuts: str, any_batch: bool = False) -> Path:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("EDGECUT_CACHE", str(tmp_path_factory.mktemp("store")))
-            return build(*cuts)
+            return build(*cuts, any_batch=any_batch)
 
-    def build(*cuts: str) -> Path:
+    def build(*cuts: str, any_batch: bool) -> Path:
         output = tmp_path_factory.mktemp("build")
         source = root / "fixtures" / "digits.onnx"
         program = Program.load(source)
         notes.put(program.model, Source(source.name, files.sha256(source), "onnx"))
         figures = tuple(_figures(program, name) for name in cuts)
-        emit(program, Plan("latency", "lan", 10.0, 10.0, 0.001, figures), output)
+        emit(program, Plan("latency", "lan", 10.0, 10.0, 0.001, figures), output, any_batch=any_batch)
         return output
 
     return make
 
 
-def emit(program: Program, plan: Plan, output: Path) -> None:
+def emit(program: Program, plan: Plan, output: Path, *, any_batch: bool = False) -> None:
     """Leave the build of a planned program in a folder."""
     notes.put(program.model, Reference(store.put(program)))
     notes.put(program.model, Profile("here", "here", Time(1e-3, "measured"), Time(1e-4, "measured")))
     notes.put(program.model, plan)
     context = Context(output)
-    for item in (*_edge_passes(tuple(c.cut.name for c in plan.cuts)), EmitOnnx(), WriteManifest()):
+    before = [OpenBatch()] if any_batch else []
+    for item in (*before, *_edge_passes(tuple(c.cut.name for c in plan.cuts)), EmitOnnx(), WriteManifest()):
         program = item.run(program, context)
 
 
