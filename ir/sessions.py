@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 # x86 without VNNI: the fast kernels for int8 weights add in 16 bits, which saturates, and results are wrong,
-# up to whole classes. This makes ONNX Runtime take slower kernels ...
+# up to whole classes. This makes ONNX Runtime take slower kernels.
 _EXACT = ("session.x64quantprecision", "1")
-# ... and with them, one optimization of ONNX Runtime 1.32 makes graphs that it then refuses.
+# One optimization of ONNX Runtime 1.32 makes graphs that it then refuses: with those kernels, and on any
+# processor where it puts a Reshape between a QuantizeLinear and a matrix product.
 _BROKEN = ("optimization.disable_specified_optimizers", "QDQPropagationTransformer")
 
 
@@ -28,9 +29,9 @@ def options(threads: int = 1, *, optimize: bool = True, quiet: bool = False) -> 
     found.intra_op_num_threads = threads
     found.inter_op_num_threads = 1
     found.log_severity_level = 4 if quiet else 3
+    found.add_session_config_entry(*_BROKEN)
     if saturates():
         found.add_session_config_entry(*_EXACT)
-        found.add_session_config_entry(*_BROKEN)
     if not optimize:
         found.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return found
