@@ -7,12 +7,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgecut.ir.errors import ModelError
-from edgecut.targets.tflite import lir
+from edgecut.targets.tflite import flat, lir
 from edgecut.targets.tflite.lir import Array, Op, Tensor
 
 SOURCE_MAP = "edgecut.source_map"
@@ -53,6 +53,77 @@ class _Shared:
         if self.place is None:
             self.place = self.table.Pack(builder)
         return self.place
+
+
+class _Tensor(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    type: int
+    buffer: int
+    signature: tuple[int, ...] | None
+    quantization: Any
+
+
+class _Operator(NamedTuple):
+    code: int
+    inputs: list[int]
+    outputs: list[int]
+    options_type: int
+    options: _Shared | None
+
+
+class _Subgraph(NamedTuple):
+    """A subgraph that writes itself, as the generated classes do. Slots are those of the schema."""
+
+    name: str
+    tensors: list[_Tensor]
+    operators: list[_Operator]
+    inputs: list[int]
+    outputs: list[int]
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802 (the generated classes call it so)
+        tensors = flat.places(builder, self._tensors(builder))
+        operators = flat.places(builder, self._operators(builder))
+        ends = [flat.integers(builder, numbers) for numbers in (self.inputs, self.outputs)]
+        name = flat.text(builder, self.name)
+        layout = flat.Layout(offsets=(0, 1, 2, 3, 4), words=(), octets=())
+        return layout.write(builder, [tensors, *ends, operators, name], (), ())
+
+    def _tensors(self, builder: Any) -> list[int]:
+        shapes: dict[tuple[int, ...], int] = {}
+        layouts: dict[tuple[int, ...], flat.Layout] = {}
+        found = []
+        for item in self.tensors:
+            targets = {3: flat.text(builder, item.name)}
+            for slot, shape in ((0, item.shape), (7, item.signature)):
+                if shape is None:
+                    continue
+                if shape not in shapes:
+                    shapes[shape] = flat.integers(builder, shape)
+                targets[slot] = shapes[shape]
+            if item.quantization is not None:
+                targets[4] = item.quantization.Pack(builder)
+            slots = tuple(targets)
+            if slots not in layouts:
+                layouts[slots] = flat.Layout(offsets=slots, words=(2,), octets=(1, 8))
+            has_rank = 1
+            found.append(
+                layouts[slots].write(builder, [*targets.values()], (item.buffer,), (item.type, has_rank))
+            )
+        return found
+
+    def _operators(self, builder: Any) -> list[int]:
+        plain = flat.Layout(offsets=(1, 2), words=(0,), octets=())
+        optional = flat.Layout(offsets=(1, 2, 4), words=(0,), octets=(3,))
+        found = []
+        for op in self.operators:
+            targets = [flat.integers(builder, op.inputs), flat.integers(builder, op.outputs)]
+            if op.options is None:
+                found.append(plain.write(builder, targets, (op.code,), ()))
+                continue
+            targets.append(op.options.Pack(builder))
+            found.append(optional.write(builder, targets, (op.code,), (op.options_type,)))
+        return found
 
 
 @dataclass(frozen=True)
@@ -131,61 +202,47 @@ class _Packer:
 
     def subgraph(self, signature: Signature) -> list[list[str]]:
         """Add a subgraph; gives the ONNX nodes of each of its operators."""
-        graph = self.schema.SubGraphT()
-        graph.name = signature.key
-        graph.tensors, graph.operators = [], []
         ops = lir.order(signature.outputs.values(), stop=signature.inputs.values())
-        indices: dict[Tensor, int] = {}
         names = {t: n for n, t in signature.outputs.items()} | {t: n for n, t in signature.inputs.items()}
-
-        def index(tensor: Tensor | None) -> int:
-            if tensor is None:
-                return -1
-            if tensor not in indices:
-                indices[tensor] = len(graph.tensors)
-                graph.tensors.append(self.tensor(tensor, names.get(tensor)))
-            return indices[tensor]
-
-        graph.inputs = [index(t) for t in signature.inputs.values()]
+        indices: dict[Tensor, int] = {}
+        for tensor in signature.inputs.values():
+            indices.setdefault(tensor, len(indices))
         for op in ops:
-            graph.operators.append(
-                self.operator(op, [index(t) for t in op.inputs], [index(t) for t in op.outputs])
-            )
-        graph.outputs = [index(t) for t in signature.outputs.values()]
-        for number, tensor in enumerate(graph.tensors):
-            tensor.name = tensor.name or f"t{number}"
-        self.model.subgraphs.append(graph)
+            for each in (*op.inputs, *op.outputs):
+                if each is not None:
+                    indices.setdefault(each, len(indices))
+        tensors = [self.tensor(t, names.get(t) or f"t{i}") for t, i in indices.items()]
+        operators = [self.operator(op, indices) for op in ops]
+        inputs, outputs = (
+            [indices[t] for t in some.values()] for some in (signature.inputs, signature.outputs)
+        )
+        self.model.subgraphs.append(_Subgraph(signature.key, tensors, operators, inputs, outputs))
         self.model.signatureDefs.append(self.signature(signature, indices))
         return [sorted(op.sources, key=lambda s: (self.rank.get(s, -1), s)) for op in ops]
 
-    def tensor(self, tensor: Tensor, name: str | None) -> Any:
-        made = self.schema.TensorT()
-        made.name = name
-        made.shape = list(tensor.shape)
-        made.type = _type(tensor.dtype)
-        made.buffer = self.buffer(_bytes(tensor.data)) if tensor.data is not None and tensor.data.size else 0
-        made.hasRank = True
+    def tensor(self, tensor: Tensor, name: str) -> _Tensor:
+        stored = tensor.data is not None and tensor.data.size
+        buffer = self.buffer(_bytes(tensor.data)) if tensor.data is not None and stored else 0
+        signature = None
         if any(tensor.open):
             pairs = zip(tensor.shape, tensor.open, strict=True)
-            made.shapeSignature = [-1 if is_open else n for n, is_open in pairs]
+            signature = tuple(-1 if is_open else n for n, is_open in pairs)
+        quantization = None
         if tensor.quant is not None:
-            made.quantization = self.schema.QuantizationParametersT()
-            made.quantization.scale = [float(s) for s in tensor.quant.scale]
-            made.quantization.zeroPoint = [int(z) for z in tensor.quant.zero]
-            made.quantization.quantizedDimension = tensor.quant.axis
-        return made
+            quantization = self.schema.QuantizationParametersT()
+            quantization.scale = [float(s) for s in tensor.quant.scale]
+            quantization.zeroPoint = [int(z) for z in tensor.quant.zero]
+            quantization.quantizedDimension = tensor.quant.axis
+        return _Tensor(name, tensor.shape, _type(tensor.dtype), buffer, signature, quantization)
 
-    def operator(self, op: Op, inputs: list[int], outputs: list[int]) -> Any:
-        made = self.schema.OperatorT()
-        made.opcodeIndex = self.code(op.kind)
-        made.inputs, made.outputs = inputs, outputs
+    def operator(self, op: Op, indices: dict[Tensor, int]) -> _Operator:
+        inputs = [-1 if t is None else indices[t] for t in op.inputs]
         name = _options_name(op.kind)
         table = getattr(self.schema, f"{name}T", None)
-        if table is None:
-            return made
-        made.builtinOptionsType = getattr(self.schema.BuiltinOptions, name)
-        made.builtinOptions = self.shared(name, table, op.options)
-        return made
+        kind, options = 0, None
+        if table is not None:
+            kind, options = getattr(self.schema.BuiltinOptions, name), self.shared(name, table, op.options)
+        return _Operator(self.code(op.kind), inputs, [indices[t] for t in op.outputs], kind, options)
 
     def shared(self, name: str, table: Any, options: dict[str, Any]) -> _Shared:
         """The options of an operator; those of the same numbers are one table in the file."""

@@ -17,7 +17,7 @@ import numpy as np
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Graph, Op, Tensor
 from edgecut.targets.tflite.picks import pick
-from edgecut.targets.tflite.polynomial import Polynomial, close, polynomial, within
+from edgecut.targets.tflite.polynomial import READ, Polynomial, close, polynomial, within
 
 _ROOT_HALF = math.sqrt(0.5)
 _TANH = math.sqrt(2 / math.pi)
@@ -29,31 +29,43 @@ _KINDS = frozenset((*_TERMS, "SOFTPLUS", "SQRT", "GATHER", "SLICE"))
 def run(graph: Graph) -> None:
     """Replace every pattern, then what only patterns understand."""
     if any(op.kind in _KINDS for op in lir.order(graph.values.values())):
-        lir.rewrite(graph, _any)
+        lir.rewrite(graph, _Patterns().rule)
         _spell_out(graph)
 
 
-def _any(op: Op, uses: Counter[Tensor]) -> Tensor | None:
-    if op.kind in ("GATHER", "SLICE"):
-        return pick(op)
-    if op.output.dtype != np.float32:
+class _Patterns:
+    def __init__(self) -> None:
+        self.numbered: dict[Tensor, bool] = {}
+        """Whether any constant is in the chain of sums and products behind a tensor; unknown: maybe."""
+
+    def rule(self, op: Op, uses: Counter[Tensor]) -> Tensor | None:
+        """What replaces an operator."""
+        if op.kind in READ:
+            chain = (t is not None and (t.is_constant or self.numbered.get(t, True)) for t in op.inputs)
+            self.numbered[op.output] = op.kind in ("SQUARE", "POW") or any(chain)
+        else:
+            self.numbered[op.output] = False
+        if op.kind in ("GATHER", "SLICE"):
+            return pick(op)
+        if op.output.dtype != np.float32:
+            return None
+        if op.kind == "DIV":
+            return _root(op)
+        return self.activation(op) or _mish(op) if op.kind == "MUL" else None
+
+    def activation(self, op: Op) -> Tensor | None:
+        """GELU or hard-swish: a product with an ERF, TANH or limited sum of the input."""
+        # Without a number in it, the outer function can only be the product of x and the term.
+        near = dict.fromkeys(within(op.output, None if self.numbered[op.output] else 1))
+        for term in near:
+            argument = term.op.inputs[0] if term.op is not None and term.op.kind in _TERMS else None
+            # The inner functions all have numbers in them; gates of a recurrence have none.
+            if term.op is None or argument is None or not self.numbered.get(argument, True):
+                continue
+            for kernel, x in _candidates(term.op.kind, argument, near):
+                if x.shape == op.output.shape and close(polynomial(op.output, (x, term)), kernel.outer):
+                    return _made(op, kernel, x)
         return None
-    if op.kind == "DIV":
-        return _root(op)
-    return _activation(op) or _mish(op) if op.kind == "MUL" else None
-
-
-def _activation(op: Op) -> Tensor | None:
-    """GELU or hard-swish: a product with an ERF, TANH or limited sum of the input."""
-    near = dict.fromkeys(within(op.output))
-    for term in near:
-        argument = term.op.inputs[0] if term.op is not None and term.op.kind in _TERMS else None
-        if term.op is None or argument is None:
-            continue
-        for kernel, x in _candidates(term.op.kind, argument, near):
-            if x.shape == op.output.shape and close(polynomial(op.output, (x, term)), kernel.outer):
-                return _made(op, kernel, x)
-    return None
 
 
 @dataclass(frozen=True)

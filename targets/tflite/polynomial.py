@@ -10,7 +10,8 @@ from edgecut.targets.tflite.lir import Tensor
 Polynomial = dict[tuple[int, ...], float]
 """Coefficient of each product of powers: ``{(2, 1): 3.0}`` is 3 x^2 y."""
 
-_READ = ("ADD", "SUB", "MUL", "DIV", "NEG", "SQUARE", "POW")
+READ = frozenset(("ADD", "SUB", "MUL", "DIV", "NEG", "SQUARE", "POW"))
+"""Operators that polynomials are made of."""
 _DEPTH = 8
 """Operators in a chain at most: those of a tanh GELU are seven."""
 
@@ -22,7 +23,7 @@ def polynomial(tensor: Tensor, symbols: tuple[Tensor, ...], depth: int = _DEPTH)
     if tensor.data is not None:
         return {(0,) * len(symbols): float(lir.real(tensor).ravel()[0])} if tensor.data.size == 1 else None
     op = tensor.op
-    if op is None or depth == 0 or op.kind not in _READ or op.options.get("fusedActivationFunction"):
+    if op is None or depth == 0 or op.kind not in READ or op.options.get("fusedActivationFunction"):
         return None
     terms = [polynomial(t, symbols, depth - 1) for t in op.inputs if t is not None]
     first = terms[0]
@@ -78,15 +79,20 @@ def close(found: Polynomial | None, wanted: Polynomial) -> bool:
     )
 
 
-def within(tensor: Tensor, depth: int = _DEPTH) -> Iterator[Tensor]:
-    """What a chain of sums and products may have been computed from, nearest first; no constants."""
+def within(tensor: Tensor, depth: int | None = None) -> Iterator[Tensor]:
+    """What a chain of sums and products may have been computed from, nearest first; no constants.
+
+    Args:
+        tensor: The end of the chain.
+        depth: Operators in it at most.
+    """
     seen: dict[Tensor, None] = {}
     level = [tensor]
-    for _ in range(depth + 1):
+    for _ in range((_DEPTH if depth is None else depth) + 1):
         if not level:
             break
         seen.update(dict.fromkeys(level))
-        makers = [t.op for t in level if t.op is not None and t.op.kind in _READ]
+        makers = [t.op for t in level if t.op is not None and t.op.kind in READ]
         reads = [t for op in makers for t in op.inputs if t is not None and not t.is_constant]
         level = [t for t in dict.fromkeys(reads) if t not in seen]
     return iter(seen)
