@@ -61,6 +61,7 @@ def _rows(case: Case, folder: Path) -> None:
     data = f"calibration={path}"
     texts = {"float": "", "edgecut": f",quantize{{{data}}}"}
     if case.name in REFINED:
+        texts["edgecut, equalize"] = f",equalize{{{data}}},quantize{{{data}}}"
         texts["edgecut --refine"] = f",equalize{{{data}}},quantize{{{data}}},correct-bias{{{data}}}"
     programs = {name: _run(front + rest) for name, rest in texts.items()}
     files = {name: _emit(program) for name, program in programs.items()}

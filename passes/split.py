@@ -1,6 +1,6 @@
 """Divides calibration data, so that what is fitted to one part is judged on another."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,30 +20,35 @@ def is_held_out(index: int) -> bool:
 
 def fit(dataset: Dataset) -> Dataset:
     """The samples to fit to."""
-    return _part(dataset, False)
+    return _part(dataset, lambda index: not is_held_out(index))
 
 
 def test(dataset: Dataset) -> Dataset:
     """The samples to judge by; none of them is in `fit`."""
-    return _part(dataset, True)
+    return _part(dataset, is_held_out)
+
+
+def halves(dataset: Dataset) -> tuple[Dataset, Dataset]:
+    """Every other sample, and the others: each judges what was fitted to the other."""
+    return _part(dataset, lambda index: index % 2 == 0), _part(dataset, lambda index: index % 2 == 1)
 
 
 @dataclass(frozen=True)
 class _Some:
-    """Every part of an iterable, read anew each time."""
+    """Some items of an iterable, read anew each time."""
 
     whole: Iterable[NDArray[Any]]
-    held_out: bool
+    takes: Callable[[int], bool]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        return (item for i, item in enumerate(self.whole) if is_held_out(i) == self.held_out)
+        return (item for i, item in enumerate(self.whole) if self.takes(i))
 
 
-def _part(dataset: Dataset, held_out: bool) -> Dataset:
-    chosen = np.array([i for i in range(len(dataset)) if is_held_out(i) == held_out], np.int64)
+def _part(dataset: Dataset, takes: Callable[[int], bool]) -> Dataset:
+    chosen = np.array([i for i in range(len(dataset)) if takes(i)], np.int64)
     labels = None if dataset.labels is None else dataset.labels[chosen]
-    columns = {name: _Some(column, held_out) for name, column in dataset.columns.items()}
+    columns = {name: _Some(column, takes) for name, column in dataset.columns.items()}
     return Dataset(columns, len(chosen), labels)
 
 
-__all__ = ["EVERY", "Sample", "fit", "is_held_out", "test"]
+__all__ = ["EVERY", "Sample", "fit", "halves", "is_held_out", "test"]

@@ -16,7 +16,7 @@ from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program, history
 from edgecut.passes import numerics, split
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.quantize.budget import Judge
+from edgecut.passes.quantize.budget import Judge, decibel, is_less
 
 Floats = NDArray[np.float64]
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
@@ -26,16 +26,17 @@ _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 class CorrectBias(Pass):
     """Shift the biases of a quantized program by the mean error of their layers on calibration data.
 
-    Layer after the other, so that each sees what those before it now give. A shift that does not lower
-    the error of the model's outputs on samples held out is taken back.
+    Layer after the other, so that each sees what those before it now give. A shift is kept only where that of
+    one half of the samples lowers the error of the outputs on the other half.
     """
 
     name: ClassVar[str] = "correct-bias"
     cacheable: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     numeric: ClassVar[bool] = True
 
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
-    samples: int | None = option(64, help="use only so many samples, from the start")
+    samples: int | None = option(256, help="use only so many samples, from the start")
 
     def check_before(self, program: Program) -> None:
         """Refuse a program that `quantize` did not make."""
@@ -60,19 +61,67 @@ class CorrectBias(Pass):
         if len(dataset) < split.EVERY:
             what = f"{len(dataset)} samples are too few"
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}")
-        unseen = split.test(dataset)
-        judge = Judge(numerics.reference(program, original), unseen, unseen.labels)
-        before = best = judge.quality(program).sqnr_db
+        trial = _Trial.of(program, original, dataset)
+        first = best = trial.errors()
         nodes = [n for n in program.nodes if _bias(n) is not None]
         kept = 0
         with context.progress.task("correcting biases", len(nodes)) as advance:
             for node in nodes:
-                found = _corrected(program, original, node, split.fit(dataset), judge, best)
-                kept, best = kept + (found > best), max(found, best)
+                errors = trial.corrected(node, best)
+                kept, best = kept + (errors is not best), errors
                 advance()
-        figures = {"sqnr_db_before": round(before, 3), "sqnr_db": round(best, 3)}
-        context.metrics = {**figures, "layers": kept, "judged_on": len(unseen)}
+        found = numerics.compare(trial.reference, program, dataset, dataset.labels)
+        figures = {"error_db_before": decibel(first), "error_db": decibel(best)}
+        context.metrics = {**found.metrics(), **figures, "layers": kept}
         return program
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Finds shifts from one half of the samples and judges them on the other, both ways round."""
+
+    program: Program
+    original: Program
+    reference: Program
+    halves: tuple[Dataset, Dataset]
+    judges: tuple[Judge, Judge]
+
+    @classmethod
+    def of(cls, program: Program, original: Program, dataset: Dataset) -> "_Trial":
+        first, second = halves = split.halves(dataset)
+        reference = numerics.reference(program, original)
+        judges = Judge(reference, second, None), Judge(reference, first, None)
+        return cls(program, original, reference, halves, judges)
+
+    def errors(self) -> Floats:
+        """Error of each sample."""
+        return np.concatenate([judge.errors(self.program) for judge in self.judges])
+
+    def corrected(self, node: oir.Node, before: Floats) -> Floats:
+        """Correct one layer, or leave it as it is; the errors then.
+
+        What is kept is the mean of the shifts of both halves.
+        """
+        bias = _bias(node)
+        assert bias is not None
+        old = bias.const_value
+        assert old is not None
+        step = np.asarray(_constant(node.inputs[2], 1), np.float64)
+        shifts = [_mean_error(self.program, self.original, node, half) / step for half in self.halves]
+        found = []
+        for shift, judge in zip(shifts, self.judges, strict=True):
+            bias.const_value = _shifted(old, shift)
+            found.append(judge.errors(self.program))
+        errors = np.concatenate(found)
+        better = is_less(errors, before)
+        bias.const_value = _shifted(old, sum(shifts) / 2) if better else old
+        return errors if better else before
+
+
+def _shifted(bias: oir.TensorProtocol, shift: Floats) -> oir.TensorProtocol:
+    limits = np.iinfo(np.int32)
+    new = np.clip(bias.numpy() + np.rint(shift), limits.min, limits.max).astype(np.int32)
+    return oir.tensor(new, name=bias.name)
 
 
 def _left_in_float(program: Program) -> bool:
@@ -81,36 +130,22 @@ def _left_in_float(program: Program) -> bool:
     return bool(steps) and steps[-1].text.startswith("quantize") and steps[-1].metrics.get("int8_nodes") == 0
 
 
-def _corrected(
-    program: Program, original: Program, node: oir.Node, dataset: Dataset, judge: Judge, best: float
-) -> float:
-    """Correct one layer, or leave it as it is; the quality in dB with the correction."""
-    bias = _bias(node)
-    assert bias is not None
-    old = bias.const_value
-    assert old is not None
-    step = np.asarray(_constant(node.inputs[2], 1), np.float64)
-    shift = np.rint(_mean_error(program, original, node, dataset) / step)
-    limits = np.iinfo(np.int32)
-    new = np.clip(old.numpy() + shift, limits.min, limits.max).astype(np.int32)
-    bias.const_value = oir.tensor(new, name=bias.name)
-    quality = judge.quality(program).sqnr_db
-    if quality <= best:
-        bias.const_value = old
-    return quality
-
-
 def _mean_error(program: Program, original: Program, node: oir.Node, dataset: Dataset) -> Floats:
-    """What the quantized layer lacks on average, per channel."""
+    """What the quantized layer lacks on average, per channel, as far as it is not chance.
+
+    The less a mean is above its standard error, the more it is drawn towards 0.
+    """
     found = node.outputs[0].name or ""
     wanted = next(n for n in original.nodes if n.name == node.name).outputs[0].name or ""
     real, rounded = numerics.probe(original, wanted), numerics.probe(program, found)
     axis = 1 if node.op_type.startswith("Conv") else -1
-    total: Floats = np.zeros(1)
+    rows = []
     for sample in dataset:
         missing = np.moveaxis(real(sample).astype(np.float64) - rounded(sample), axis, -1)
-        total = total + missing.reshape(-1, missing.shape[-1]).mean(axis=0)
-    return total / len(dataset)
+        rows.append(missing.reshape(-1, missing.shape[-1]).mean(axis=0))
+    means = np.stack(rows)
+    mean, square = means.mean(axis=0), means.var(axis=0, ddof=1) / len(means)
+    return np.asarray(mean * np.maximum(0, 1 - square / np.maximum(mean**2, 1e-30)))
 
 
 def _bias(node: oir.Node) -> oir.Value | None:

@@ -1,5 +1,6 @@
 """What a quantized model may lose, and how much it does."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice, repeat
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 
 from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
-from edgecut.passes.numerics import Difference, Runner, Sample
+from edgecut.passes.numerics import Array, Difference, Runner, Sample
 
 KEPT_BYTES = 64 << 20
+# Errors below this, relative to the signal, are rounding of float32.
+_LEAST = 1e-14
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,14 @@ class Judge:
         """How well a model does on the samples, or on the first of them."""
         return Quality.of(self.difference(program, limit))
 
+    def errors(self, program: Program) -> NDArray[np.float64]:
+        """Error power over signal power of each sample, at its worst output: [samples]."""
+        run, found = Runner(program), []
+        for sample, want in zip(self.samples(), self.expected, strict=True):
+            results = run(sample)
+            found.append(max(_relative(want[name], results[name]) for name in want))
+        return np.asarray(found)
+
     def difference(self, program: Program, limit: int | None = None) -> Difference:
         """Run a model on the samples, or on the first of them."""
         run, difference = Runner(program), Difference()
@@ -106,6 +117,28 @@ class Judge:
         for sample, want, label in zip(self.samples(limit), self.expected, labels, strict=False):
             difference.add(want, run(sample), label)
         return difference
+
+
+def is_less(after: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
+    """Whether errors of the same samples have fallen, beyond what chance does with so few of them.
+
+    The sum has to fall, which a few samples decide, and the mean of the logarithms, in which all count alike,
+    by more than its standard error.
+    """
+    change = np.log(np.maximum(after, _LEAST)) - np.log(np.maximum(before, _LEAST))
+    error = float(np.std(change, ddof=1)) / math.sqrt(len(change)) if len(change) > 1 else math.inf
+    return bool(after.sum() < before.sum() and change.mean() < -error)
+
+
+def decibel(errors: NDArray[np.float64]) -> float:
+    """The mean error, in dB below the signal."""
+    return round(-10 * math.log10(max(float(errors.mean()), _LEAST)), 3)
+
+
+def _relative(want: Array, found: Array) -> float:
+    wide = want.astype(np.float64)
+    signal = float(np.sum(wide * wide))
+    return float(np.sum((found - wide) ** 2)) / max(signal, 1e-30)
 
 
 def _kept(samples: Iterable[Sample]) -> Iterable[Sample]:

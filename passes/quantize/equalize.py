@@ -15,6 +15,7 @@ import onnx_ir as oir
 from numpy.typing import NDArray
 
 from edgecut.frontends import data
+from edgecut.frontends.data import Dataset
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import numerics, split
@@ -23,7 +24,8 @@ from edgecut.passes.numerics import Runner, Sample
 from edgecut.passes.prune import rules
 from edgecut.passes.prune.dims import ChannelGroup
 from edgecut.passes.quantize import integers, region
-from edgecut.passes.quantize.budget import Judge
+from edgecut.passes.quantize.budget import Judge, decibel, is_less
+from edgecut.passes.quantize.calibrate import Method
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +34,8 @@ HOMOGENEOUS = frozenset(
     {"Conv", "Gemm", "MatMul", "Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat"}
     | {"Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Add", "ReduceMean", "Pad"}
 )
+# How ranges may follow from the data: what `quantize` tries too.
+METHODS: tuple[Method, ...] = ("mse", "minmax")
 # How much of the difference in range is taken away, in the order in which it is tried.
 STRENGTHS = (1.0, 0.5)
 # No channel is made more than so many times larger: beyond it there is nothing but noise in it.
@@ -43,10 +47,12 @@ class Equalize(Pass):
     """Rescale channels between layers, before `quantize`, where that lowers the error of int8."""
 
     name: ClassVar[str] = "equalize"
+    version: ClassVar[int] = 2
     cacheable: ClassVar[bool] = True
+    numeric: ClassVar[bool] = True
 
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
-    samples: int | None = option(64, help="use only so many samples, from the start")
+    samples: int | None = option(256, help="use only so many samples, from the start")
 
     def check_before(self, program: Program) -> None:
         """Refuse what cannot be calibrated, or is quantized already."""
@@ -68,29 +74,48 @@ class Equalize(Pass):
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}")
         if not region.select(program).nodes:
             raise ModelError("has nothing to quantize, so nothing to equalize", where=program.graph.name)
-        unseen = split.test(dataset)
-        judge = Judge(numerics.reference(program), unseen, unseen.labels)
-        seen = split.fit(dataset)
-
-        def quality(candidate: Program) -> float:
-            return judge.quality(integers.calibrated(candidate.copy(), seen).quantized()).sqnr_db
-
-        before = best = quality(program)
+        trial = _Trial.of(numerics.reference(program), dataset)
+        first = best = trial.errors(program)
         count = len(_groups(program))
         kept = 0
         with context.progress.task("equalizing", count) as advance:
             for index in range(count):
                 for strength in STRENGTHS:
                     candidate = program.copy()
-                    _rescale(candidate, _groups(candidate)[index], seen, strength)
-                    found = quality(candidate)
-                    if found > best:
+                    _rescale(candidate, _groups(candidate)[index], dataset, strength)
+                    found = trial.errors(candidate)
+                    if is_less(found, best):
                         program, best, kept = candidate, found, kept + 1
                         break
                 advance()
-        figures = {"sqnr_db_before": round(before, 3), "sqnr_db": round(best, 3)}
-        context.metrics = {**figures, "groups": kept, "groups_tried": count, "judged_on": len(unseen)}
+        same = numerics.compare(trial.reference, program, dataset, dataset.labels)
+        figures = {"error_db_before": decibel(first), "error_db": decibel(best)}
+        context.metrics = {**same.metrics(), **figures, "groups": kept, "groups_tried": count}
         return program
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Quantizes with the ranges of one half of the samples and judges on the other, both ways round."""
+
+    reference: Program
+    halves: tuple[Dataset, Dataset]
+    judges: tuple[Judge, Judge]
+
+    @classmethod
+    def of(cls, reference: Program, dataset: Dataset) -> "_Trial":
+        first, second = halves = split.halves(dataset)
+        return cls(reference, halves, (Judge(reference, second, None), Judge(reference, first, None)))
+
+    def errors(self, program: Program) -> Floats:
+        """Error of each sample, with the better way to find ranges."""
+        return min((self._errors(program, method) for method in METHODS), key=lambda e: float(e.sum()))
+
+    def _errors(self, program: Program, method: Method) -> Floats:
+        found = []
+        for half, judge in zip(self.halves, self.judges, strict=True):
+            found.append(judge.errors(integers.calibrated(program.copy(), half, method).quantized()))
+        return np.concatenate(found)
 
 
 def _groups(program: Program) -> list[ChannelGroup]:

@@ -100,7 +100,8 @@ def test_steps_around_quantize_leave_the_times_before_it(edgecut: Edgecut, tmp_p
     found = edgecut("quantize", MODEL, *IMAGE, *arguments, "-o", tmp_path / "q.onnx")
     assert found.returncode == 0, found.stderr
     steps = json.loads(found.stdout)["steps"]
-    assert [step["step"] for step in steps] == ["before", "quantize", "correct-bias"]
+    assert [step["step"] for step in steps] == ["before", "equalize", "quantize", "correct-bias"]
+    assert all(step["sqnr_db"] > 20 for step in steps[1:])
     assert steps[0]["edge"]["seconds"] > steps[-1]["edge"]["seconds"] > 0
 
 

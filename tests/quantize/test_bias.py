@@ -48,7 +48,7 @@ def test_a_systematic_error_goes(program: Program, path: Path) -> None:
     found = item.run(rounded, context)
     # 15 inputs of mean 0.5 lose 0.004 each: 0.03 of 3.8, some 40 dB, which is near what 8 bits give at best.
     assert compare(program, found, unseen).sqnr_db > before + 1
-    assert float(context.metrics["sqnr_db"]) > float(context.metrics["sqnr_db_before"])
+    assert float(context.metrics["error_db"]) > float(context.metrics["error_db_before"])
     assert float(context.metrics["layers"]) >= 1
 
 
@@ -57,9 +57,25 @@ def test_what_does_not_help_is_taken_back(program: Program, path: Path) -> None:
     once = CorrectBias(calibration=path).run(rounded, Context())
     twice = Context()
     again = CorrectBias(calibration=path).run(once.copy(), twice)
-    assert float(twice.metrics["sqnr_db"]) >= float(twice.metrics["sqnr_db_before"])
+    assert float(twice.metrics["error_db"]) >= float(twice.metrics["error_db_before"])
     if twice.metrics["layers"] == 0:
         assert again.bytes() == once.bytes()
+
+
+def test_errors_that_differ_from_sample_to_sample_are_left_alone(build: Build, save: Save) -> None:
+    """Weights rounded both ways at random: what eight samples lack on average is chance, and no bias."""
+    rng = np.random.default_rng(0)
+    text = "net (float[1,64,2,2] x) => (float[1,8,2,2] y) { y = Conv(x, w, b) }"
+    weight = rng.standard_normal((8, 64, 1, 1)).astype(np.float32)
+    program = build(text, w=weight, b=np.zeros(8, np.float32))
+    inputs = rng.standard_normal((208, 64, 2, 2)).astype(np.float32)
+    few = save(x=inputs[:8])
+    rounded = Quantize(calibration=few, method="minmax").run(program.copy(), Context())
+    unseen = [{"x": x[None]} for x in inputs[8:]]
+    before = compare(program, rounded, unseen).sqnr_db
+    found = CorrectBias(calibration=few).run(rounded, Context())
+    # The mean over 32 results has a sixth of their spread: taken for a bias it costs 0.1 dB and more.
+    assert compare(program, found, unseen).sqnr_db > before - 0.05
 
 
 def test_only_what_was_quantized_can_be_corrected(program: Program, path: Path) -> None:

@@ -1,0 +1,37 @@
+"""What counts as a smaller error, and what as chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgecut.frontends.data import Dataset
+from edgecut.passes import split
+from edgecut.passes.quantize.budget import is_less
+
+BEFORE = np.random.default_rng(0).lognormal(-7, 1, 64)
+NOISE = np.random.default_rng(1).lognormal(0, 0.3, 64)
+ONE_SAMPLE = np.where(np.arange(64) == BEFORE.argmax(), 0.01, 1.05)
+
+
+@pytest.mark.parametrize(
+    ("after", "less"),
+    [
+        pytest.param(0.9 * BEFORE, True, id="all samples gain"),
+        pytest.param(0.8 * NOISE * BEFORE, True, id="most samples gain"),
+        pytest.param(BEFORE, False, id="nothing changes"),
+        pytest.param(ONE_SAMPLE * BEFORE, False, id="one large error goes, all others grow"),
+        pytest.param(np.where(np.median(BEFORE) > BEFORE, 0.1, 1.2) * BEFORE, False, id="the sum grows"),
+        pytest.param(1.1 * BEFORE, False, id="all samples lose"),
+    ],
+)
+def test_an_error_is_less_where_the_sum_and_most_samples_say_so(after: np.ndarray, less: bool) -> None:
+    assert is_less(after, BEFORE) is less
+
+
+def test_halves_share_no_sample_and_leave_none_out() -> None:
+    whole = Dataset({"x": [np.array(i) for i in range(7)]}, 7, np.arange(7))
+    first, second = split.halves(whole)
+    parts = [[int(sample["x"]) for sample in half] for half in (first, second)]
+    assert parts == [[0, 2, 4, 6], [1, 3, 5]]
+    assert [half.labels.tolist() for half in (first, second) if half.labels is not None] == parts
