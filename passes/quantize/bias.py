@@ -114,7 +114,7 @@ class _Trial:
             found.append(judge.errors(self.program))
         errors = np.concatenate(found)
         better = is_less(errors, before)
-        bias.const_value = _shifted(old, sum(shifts) / 2) if better else old
+        bias.const_value = _shifted(old, (shifts[0] + shifts[1]) / 2) if better else old
         return errors if better else before
 
 

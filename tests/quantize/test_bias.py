@@ -63,19 +63,19 @@ def test_what_does_not_help_is_taken_back(program: Program, path: Path) -> None:
 
 
 def test_errors_that_differ_from_sample_to_sample_are_left_alone(build: Build, save: Save) -> None:
-    """Weights rounded both ways at random: what eight samples lack on average is chance, and no bias."""
+    """Weights rounded both ways at random: what six samples lack on average is chance, and no bias."""
     rng = np.random.default_rng(0)
-    text = "net (float[1,64,2,2] x) => (float[1,8,2,2] y) { y = Conv(x, w, b) }"
+    text = "net (float[1,64,1,1] x) => (float[1,8,1,1] y) { y = Conv(x, w, b) }"
     weight = rng.standard_normal((8, 64, 1, 1)).astype(np.float32)
     program = build(text, w=weight, b=np.zeros(8, np.float32))
-    inputs = rng.standard_normal((208, 64, 2, 2)).astype(np.float32)
-    few = save(x=inputs[:8])
+    inputs = rng.standard_normal((206, 64, 1, 1)).astype(np.float32)
+    few = save(x=inputs[:6])
     rounded = Quantize(calibration=few, method="minmax").run(program.copy(), Context())
-    unseen = [{"x": x[None]} for x in inputs[8:]]
+    unseen = [{"x": x[None]} for x in inputs[6:]]
     before = compare(program, rounded, unseen).sqnr_db
     found = CorrectBias(calibration=few).run(rounded, Context())
-    # The mean over 32 results has a sixth of their spread: taken for a bias it costs 0.1 dB and more.
-    assert compare(program, found, unseen).sqnr_db > before - 0.05
+    # The mean of six has a sixth of their power: taken for a bias it costs 10 log(7/6), 0.7 dB.
+    assert compare(program, found, unseen).sqnr_db > before - 0.2
 
 
 def test_only_what_was_quantized_can_be_corrected(program: Program, path: Path) -> None:
