@@ -51,7 +51,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "max_input_bytes": _flag("Larger inputs go straight to the cloud.", "N", ROUTER, int),
     "require_win": _flag("Fail unless splitting wins by this, such as 10%.", "PERCENT", CUT),
     "measure": _switch("--measure", "Build and time the cuts, and plan with what they took.", CUT),
-    "runs": _flag("With --measure: timed inferences at most.", "N", CUT, int, 50),
+    "runs": _flag("With --measure: timed inferences at most.", "N", CUT, int, 0),
     "threads": _flag("With --measure: CPU threads on either side.", "N", CUT, int, 1),
     "max_latency_ms": _flag("Per inference.", "MS", BUDGETS, float),
     "max_energy_j": _flag("Per inference, of the device.", "J", BUDGETS, float),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from edgecut.passes.profile.report import Report, Side
 
 BAR = 40
+# A spread above this is the machine's, not the model's.
+DISTURBED = 0.15
 SIDES: tuple[Side, Side] = ("edge", "cloud")
 
 
@@ -127,10 +129,16 @@ def _how(conditions: Conditions, total: Time) -> str:
     text = f"median of {conditions.runs} runs, spread {total.spread:.1%}"
     if conditions.outliers:
         text += f", {conditions.outliers} outliers left out"
+    if conditions.interrupted:
+        text += f", {conditions.interrupted} interrupted by other processes"
     if conditions.operators_s is not None:
         part = conditions.operators_s / total.seconds - 1
         text += (
             f"; operators add up to {seconds(conditions.operators_s)} ({part:+.1%}, {conditions.correction})"
+        )
+    if total.spread > DISTURBED:
+        text += (
+            "\n  [bold]the machine was not quiet[/]: measure again (--again) before relying on these times"
         )
     return text
 

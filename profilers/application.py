@@ -19,6 +19,7 @@ MODULES = (
     "ir/__init__.py",
     "ir/typed.py",
     "profilers/__init__.py",
+    "profilers/clock.py",
     "profilers/litert_capi.py",
     "profilers/machine.py",
     "profilers/ondevice.py",

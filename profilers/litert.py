@@ -18,7 +18,7 @@ from typing import Literal
 import onnx_ir as oir
 
 from edgecut.ir import extract, files
-from edgecut.ir.annotations import Conditions, Time
+from edgecut.ir.annotations import Conditions, Cut, Time
 from edgecut.ir.program import Program
 from edgecut.profilers import attribution, intervals, kernels, reach
 from edgecut.profilers.attribution import Kernel
@@ -136,9 +136,12 @@ def _layer(program: Program, device: Device, groups: Groups, settings: Settings)
         whole, known = signature.whole, sum(raw.values())
         correction: Correction = "scaled"
         by_hand = device.reach.startswith(FILE)  # nothing else can be timed there
-        if abs(known / whole.median_s - 1) > intervals.TOLERANCE and not by_hand:
-            prefixes = _prefixes(program, device, groups, Path(folder), settings)
-            raw = intervals.correct(raw, groups.order, *prefixes, whole.median_s)
+        if intervals.apart(known, whole.median_s) and not by_hand:
+            count = intervals.affordable(whole.median_s, profile.load_s)
+            ends = intervals.places(groups.order, groups.weights, count)
+            cuts = [groups.prefix(program, end) for end in ends]
+            prefixes = _prefixes(program, device, cuts, whole, Path(folder), settings)
+            raw = intervals.correct(raw, groups.order, ends, prefixes, whole.median_s)
             correction = "intervals"
     times = attribution.scale(raw, whole.median_s)
     return Layer(
@@ -182,18 +185,19 @@ def _kernel(operator: Operator | None, seconds: float, groups: Groups) -> Kernel
 
 
 def _prefixes(
-    program: Program, device: Device, groups: Groups, folder: Path, settings: Settings
-) -> tuple[list[int], list[Stats]]:
-    """Ends and timings of prefixes of the graph, one signature each in one file."""
-    ends = intervals.places(groups.order, groups.weights, intervals.PREFIXES)
-    if not ends:
-        return [], []
-    cuts = [groups.prefix(program, end) for end in ends]
+    program: Program, device: Device, cuts: Sequence[Cut], whole: Stats, folder: Path, settings: Settings
+) -> list[Stats]:
+    """Timings of prefixes of the graph, one signature each in one file, in turns with the whole."""
+    if not cuts:
+        return []
     path = folder / "prefixes.tflite"
-    files.write(path, tflite.emit(program, cuts).data)
-    profile = reach.run(device, path, settings, operators=False)
+    emitted = tflite.emit(program, [*cuts, extract.named_cut(program, "edge-only")])
+    files.write(path, emitted.data)
+    seconds = intervals.BUDGET_S / (len(cuts) + 1)
+    profile = reach.run(device, path, settings, operators=False, seconds=seconds)
     by_name = {s.name: s.whole for s in profile.signatures}
-    return ends, [by_name[f"cut{i}"] for i in range(len(cuts))]
+    *parts, beside = (by_name[emitted.signatures[i]] for i in range(len(cuts) + 1))
+    return [intervals.relative(part, beside, whole) for part in parts]
 
 
 def _conditions(done: Sequence[Layer], threads: int) -> Conditions:
@@ -210,6 +214,7 @@ def _conditions(done: Sequence[Layer], threads: int) -> Conditions:
         correction="intervals" if any(layer.correction == "intervals" for layer in done) else "scaled",
         attribution=done[0].attribution,
         outliers=sum(layer.profile.signatures[0].whole.outliers for layer in done),
+        interrupted=sum(layer.profile.signatures[0].whole.interrupted for layer in done),
         load_s=sum(layer.profile.load_s for layer in done),
         first_s=sum(layer.profile.signatures[0].first_s for layer in done),
         memory_bytes=max(layer.profile.memory_bytes for layer in done),

@@ -10,25 +10,23 @@ import argparse
 import dataclasses
 import hashlib
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
 from edgecut.ir import typed
-from edgecut.profilers import machine, stats
-from edgecut.profilers.record import SCHEMA, FileProfile, OperatorTime, SignatureTimes
+from edgecut.profilers import clock, machine, stats
+from edgecut.profilers.record import SCHEMA, FileProfile, OperatorTime, SignatureTimes, Stats
 
 # Exit codes of the program: the model cannot be run, or the runtime is not there.
 BAD_MODEL, NO_RUNTIME = 1, 3
 INSTALL = "python3 -m pip install numpy ai-edge-litert"
 WARM_UP_S = 0.1
-# Operators that add up to a whole that far from the measured one were perhaps timed in another minute.
-DISTURBED = 0.10
+SECONDS = 0.4
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -36,8 +34,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path, help="TFLite file")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=50, help="timed inferences at most")
-    parser.add_argument("--seconds", type=float, default=0.4, help="stop timing a signature after this long")
+    parser.add_argument("--runs", type=int, default=0, help="timed inferences at most (0: as time allows)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="time each signature for this long")
     parser.add_argument("--no-operators", action="store_true", help="time the whole model only")
     options = parser.parse_args(argv)
     try:
@@ -56,14 +54,20 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 0
 
 
+class _Settings(NamedTuple):
+    threads: int
+    runs: int
+    seconds: float
+
+
 def profile(path: Path, threads: int, runs: int, seconds: float, operators: bool = True) -> FileProfile:
     """Profile every signature of a file.
 
     Args:
         path: The file.
         threads: CPU threads.
-        runs: Timed inferences of each signature at most.
-        seconds: Stop timing a signature after this long (but not before a few runs).
+        runs: Timed inferences of each signature at most; 0: as time allows.
+        seconds: Time each signature for this long (but a few times at least).
         operators: Time operators too.
 
     Raises:
@@ -80,10 +84,15 @@ def profile(path: Path, threads: int, runs: int, seconds: float, operators: bool
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     calls = _signatures(interpreter)
     load = time.perf_counter() - start
-    timed = [_time(name, call, runs, seconds) for name, call in calls.items()]
+    first = [clock.once(call, threads).seconds for call in calls.values()]
     memory = max(machine.peak_bytes() - before, 0)
-    if operators:
-        timed = _with_operators(timed, list(calls.values()), path, threads, runs, seconds)
+    settings = _Settings(threads, runs, seconds)
+    profiler, note = _profiler(path, threads) if operators else (None, "")
+    if profiler is None:
+        wholes = _in_turns(list(calls.values()), settings)
+        timed = [SignatureTimes(n, w, f, note=note) for n, w, f in zip(calls, wholes, first)]
+    else:
+        timed = [_both(n, calls[n], f, profiler, settings) for n, f in zip(calls, first)]
     where = dataclasses.replace(where, celsius_after=machine.celsius())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     runtime = f"ai-edge-litert {version('ai-edge-litert')}"
@@ -120,58 +129,45 @@ def _sample(detail: dict[str, Any]) -> Any:
     return random.integers(0, 2, detail["shape"]).astype(detail["dtype"])
 
 
-def _time(name: str, call: Callable[[], object], runs: int, seconds: float) -> SignatureTimes:
-    first = stats.repeat(call, 1, 0.0, 1)[0]
-    stats.repeat(call, runs, WARM_UP_S, 2)
-    return SignatureTimes(name, stats.quiet(call, runs, seconds), first)
-
-
-def _with_operators(
-    timed: list[SignatureTimes],
-    calls: list[Callable[[], object]],
-    path: Path,
-    threads: int,
-    runs: int,
-    seconds: float,
-) -> list[SignatureTimes]:
+def _profiler(path: Path, threads: int) -> tuple[Any, str]:
+    """LiteRT's own profiler of operators; None where it cannot be used, and why."""
     from edgecut.profilers.litert_capi import OperatorProfiler, ProfilerError
 
     try:
-        profiler = OperatorProfiler(path, threads)
-        index = {name: i for i, name in enumerate(profiler.signatures())}
-        found = []
-        for times, call in zip(timed, calls):
-            run = profiler.prepare(index.get(times.name, 0))
-            times = _operators(times, run, runs, seconds)
-            if abs(_sum(times) / times.whole.median_s - 1) > DISTURBED:
-                times = _again(times, call, run, runs, seconds)
-            found.append(times)
-        return found
+        return OperatorProfiler(path, threads), ""
     except ProfilerError as error:
-        return [dataclasses.replace(t, note=f"operators were not timed: {error}") for t in timed]
+        return None, f"operators were not timed: {error}"
 
 
-def _again(
-    first: SignatureTimes, call: Callable[[], object], run: Callable[[], Any], runs: int, seconds: float
+def _in_turns(calls: Sequence[Callable[[], object]], settings: _Settings) -> list[Stats]:
+    """Time signatures as wholes."""
+    for call in calls:
+        clock.repeat(call, WARM_UP_S, settings.threads, settings.runs)
+    each = [settings.runs] * len(calls)
+    found = clock.in_turns(calls, each, settings.seconds, settings.threads)
+    return [stats.describe(runs) for runs in found]
+
+
+def _both(
+    name: str, call: Callable[[], object], first: float, profiler: Any, settings: _Settings
 ) -> SignatureTimes:
-    """Time both again, since other work may have disturbed one of them; the quicker of each counts."""
-    whole = min(first.whole, stats.quiet(call, runs, seconds), key=lambda s: s.median_s)
-    second = _operators(first, run, runs, seconds)
-    return dataclasses.replace(min(first, second, key=_sum), whole=whole)
+    """Time a signature as a whole and its operators, in turns, since the machine's state drifts."""
+    from edgecut.profilers.litert_capi import ProfilerError
 
-
-def _sum(times: SignatureTimes) -> float:
-    return sum(o.seconds for o in times.operators)
-
-
-def _operators(whole: SignatureTimes, run: Callable[[], Any], runs: int, seconds: float) -> SignatureTimes:
     events: list[Any] = []
-    stats.repeat(run, runs, WARM_UP_S, 2)
-    samples = stats.repeat(lambda: events.append(run()), runs, seconds)
+    try:
+        index = {name: i for i, name in enumerate(profiler.signatures())}
+        run = profiler.prepare(index.get(name, 0))
+        run()
+    except ProfilerError as error:
+        note = f"operators were not timed: {error}"
+        return SignatureTimes(name, _in_turns([call], settings)[0], first, note=note)
+    whole, profiled = _in_turns([call, lambda: events.append(run())], settings)
+    events = events[-(profiled.runs + profiled.outliers) :]
     names = [(e.name, e.delegated, e.node) for e in events[0]]
     same = [e for e in events if [(x.name, x.delegated, x.node) for x in e] == names]
-    found = _number_partitions(names, [stats.midmean([e.seconds for e in one]) for one in zip(*same)])
-    return dataclasses.replace(whole, operators=found, profiled_s=statistics.median(samples))
+    found = _number_partitions(names, [stats.ticks([e.seconds for e in one]) for one in zip(*same)])
+    return SignatureTimes(name, whole, first, found, profiled.median_s)
 
 
 def _number_partitions(names: list[tuple[str, bool, int]], means: list[float]) -> tuple[OperatorTime, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgecut.ir import files, typed
 from edgecut.ir.errors import ModelError, TargetError
-from edgecut.profilers.ondevice import BAD_MODEL
+from edgecut.profilers.ondevice import BAD_MODEL, SECONDS
 from edgecut.profilers.record import SCHEMA, FileProfile
 from edgecut.targets.spec import FILE, Device
 
@@ -25,19 +25,29 @@ class Settings:
 
     threads: int
     runs: int
-    """Timed inferences at most."""
+    """Timed inferences at most; 0: as time allows."""
     keep: bool = False
     """Leave what was sent on a remote device."""
 
 
-def run(device: Device, path: Path, settings: Settings, *, operators: bool = True) -> FileProfile:
+def run(
+    device: Device, path: Path, settings: Settings, *, operators: bool = True, seconds: float = SECONDS
+) -> FileProfile:
     """Profile a TFLite file on a device.
+
+    Args:
+        device: Where.
+        path: The file.
+        settings: How to measure.
+        operators: Time operators too.
+        seconds: Time each signature for this long (but a few times at least).
 
     Raises:
         ModelError: LiteRT refuses the file.
         TargetError: The device cannot be reached or lacks the runtime.
     """
-    arguments = ["--threads", str(settings.threads), "--runs", str(settings.runs)]
+    given = {"--threads": settings.threads, "--runs": settings.runs, "--seconds": round(seconds, 4)}
+    arguments = [text for name, value in given.items() for text in (name, str(value))]
     if not operators:
         arguments.append("--no-operators")
     if device.is_local:

@@ -19,9 +19,11 @@ class Stats:
     min_s: float
     p90_s: float
     spread: float
-    """Half the interquartile range over the median."""
+    """Range of the medians of stretches of runs, one after the other, over the median of all."""
     runs: int
     outliers: int
+    interrupted: int = 0
+    """Runs from which the system took the processor away for a while."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class OperatorTime:
     name: str
     """The runtime's name of the kernel, such as ``Convolution (NHWC, F32) IGEMM``."""
     seconds: float
-    """Mean of the middle half of the runs."""
+    """Mean of the runs, but for pauses of the scheduler."""
     delegated: bool
     """Whether XNNPACK ran it (else TFLite's own kernels)."""
     node: int

@@ -3,80 +3,55 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from edgecut.profilers.clock import Run
 from edgecut.profilers.record import Stats
 
 # A run is far off when it is this many median absolute deviations above the median (a scheduler's
 # pause, say), and at least this part of the median above it (quiet machines have tiny deviations).
 FAR_DEVIATIONS = 6.0
 FAR_PART = 0.10
-# A spread above this means that the machine was not quiet: measured again, this many times in all.
-QUIET = 0.05
-ROUNDS = 3
+# The spread is that of the medians of this many stretches of runs, one after the other in time.
+STRETCHES = 10
+# A clock that counts whole microseconds is off by so much at either end.
+TICKS_S = 2e-6
 
 
-def describe(samples: Sequence[float]) -> Stats:
-    """Describe at least one timing."""
-    kept = without_outliers(samples)
-    ordered = sorted(kept)
-    middle = statistics.median(ordered)
-    quartiles = (_rank(ordered, 0.25), _rank(ordered, 0.75))
-    spread = (quartiles[1] - quartiles[0]) / 2 / middle if middle else 0.0
-    return Stats(middle, ordered[0], _rank(ordered, 0.9), spread, len(kept), len(samples) - len(kept))
+def describe(runs: Sequence[Run]) -> Stats:
+    """Describe at least one timing.
+
+    What makes two profiles differ is not the noise from one run to the next, which a median evens out, but
+    how the machine's state drifts. So the spread is the range of the medians of stretches of runs.
+    """
+    samples = [r.seconds for r in runs]
+    kept = sorted(without_outliers(samples))
+    middle = statistics.median(kept)
+    stretches = [statistics.median(s) for s in _stretches(samples)]
+    spread = (max(stretches) - min(stretches)) / middle if middle else 0.0
+    interrupted = sum(r.interrupted for r in runs)
+    return Stats(middle, kept[0], _rank(kept, 0.9), spread, len(kept), len(samples) - len(kept), interrupted)
 
 
-def without_outliers(samples: Sequence[float]) -> list[float]:
-    """The samples that are not far above the others."""
+def without_outliers(samples: Sequence[float], least: float = 0.0) -> list[float]:
+    """The samples that are not far above the others, by more than ``least`` at any rate."""
     middle = statistics.median(samples)
     deviation = statistics.median(abs(s - middle) for s in samples)
-    limit = middle + max(FAR_DEVIATIONS * deviation, FAR_PART * middle)
+    limit = middle + max(FAR_DEVIATIONS * deviation, FAR_PART * middle, least)
     return [s for s in samples if s <= limit]
 
 
-def midmean(samples: Sequence[float]) -> float:
-    """Mean of the middle half: finer than the ticks of a clock, and deaf to the pauses of a scheduler."""
-    ordered = sorted(samples)
-    cut = len(ordered) // 4
-    return statistics.fmean(ordered[cut : len(ordered) - cut])
+def ticks(samples: Sequence[float]) -> float:
+    """Mean of times by a clock of whole microseconds, without the pauses of a scheduler.
 
-
-def quiet(call: Callable[[], object], runs: int, budget_s: float) -> Stats:
-    """Time a call, and again where other work on the machine disturbed it; the quickest of the rounds counts.
-
-    Args:
-        call: What to time.
-        runs: How often at most, in a round.
-        budget_s: Stop a round after this many seconds.
+    An operator of 1.3 us reads 1 us in most runs and 2 us in some: only the mean of all of them is true.
     """
-    best = describe(repeat(call, runs, budget_s))
-    for _ in range(ROUNDS - 1):
-        if best.spread <= QUIET and best.outliers <= best.runs // 10:
-            break
-        best = min(best, describe(repeat(call, runs, budget_s)), key=lambda s: s.median_s)
-    return best
+    return statistics.fmean(without_outliers(samples, TICKS_S))
 
 
-def repeat(call: Callable[[], object], runs: int, budget_s: float, least: int = 5) -> list[float]:
-    """Time a call again and again.
-
-    Args:
-        call: What to time.
-        runs: How often at most.
-        budget_s: Stop after this many seconds, ...
-        least: ... but not before this many runs.
-
-    Returns:
-        Seconds of each run.
-    """
-    samples: list[float] = []
-    end = time.perf_counter() + budget_s
-    while len(samples) < runs and (len(samples) < least or time.perf_counter() < end):
-        start = time.perf_counter_ns()
-        call()
-        samples.append((time.perf_counter_ns() - start) * 1e-9)
-    return samples
+def _stretches(samples: Sequence[float]) -> list[Sequence[float]]:
+    count = min(STRETCHES, len(samples))
+    return [samples[len(samples) * i // count : len(samples) * (i + 1) // count] for i in range(count)]
 
 
 def _rank(ordered: Sequence[float], part: float) -> float:

@@ -32,7 +32,7 @@ def profile(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads on either side.")] = 1,
-    runs: Annotated[int, typer.Option(min=1, help="Timed inferences at most.")] = 50,
+    runs: Annotated[int, typer.Option(min=0, help="Timed inferences at most; 0: as time allows.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Measure again what is known already.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what was sent on a remote device.")] = False,
     compare: Annotated[

@@ -73,6 +73,8 @@ class Conditions:
     """How operators were timed: by the runtime's own profiler, or by intervals of the graph."""
     outliers: int = 0
     """Runs that were far from the others and left out."""
+    interrupted: int = 0
+    """Runs from which the system took the processor away for a while (of one thread, that is not counted)."""
     load_s: float | None = None
     first_s: float | None = None
     """The first inference after loading."""

@@ -53,7 +53,7 @@ class Partition(Pass):
     best_effort: bool = option(False, help="Go on with the nearest where no cut keeps to the budgets.")
     require_win: str | None = option(None, help="Fail unless splitting wins by this, such as 10%.")
     measure: bool = option(False, help="Build and time the cuts, and plan with what they took.")
-    runs: int = option(50, help="With measure: timed inferences at most.")
+    runs: int = option(0, help="With measure: timed inferences at most; 0: as time allows.")
     threads: int = option(1, help="With measure: CPU threads on either side.")
     min_agreement: float | None = option(
         None, help="Budget of boundary: share of answers with the same top-1, 0 to 1."

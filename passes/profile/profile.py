@@ -23,13 +23,13 @@ class ProfileTargets(Pass):
     """
 
     name = "profile"
-    version = 2
+    version = 3
     cacheable = True
 
     edge: str = option("local", help="Edge device: a name, a .toml file, ssh://user@host, or profile.json.")
     cloud: str = option("local", help="Server: a name, or a .toml file.")
     threads: int = option(1, help="CPU threads on either side.")
-    runs: int = option(50, help="Timed inferences at most; fewer where they take long.")
+    runs: int = option(0, help="Timed inferences at most; 0: as many as there is time for.")
     again: bool = option(False, help="Measure again what is known already.")
     keep: bool = option(False, help="Leave what was sent on a remote device.")
     int8: bool = option(False, help="Time a float program's groups on the edge with int8 kernels too.")
@@ -44,9 +44,9 @@ class ProfileTargets(Pass):
 
     def check_before(self, program: Program) -> None:
         """Raise where options make no sense or shapes are not known."""
-        for name in ("threads", "runs"):
-            if getattr(self, name) < 1:
-                raise UsageError("has to be at least 1", where=f"profile{{{name}}}")
+        for name, least in (("threads", 1), ("runs", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"has to be at least {least}", where=f"profile{{{name}}}")
         for value in program.graph.inputs:
             if static_shape(value) is None:
                 raise ModelError("has no static shape", where=value.name, hint="give --shape for the inputs")

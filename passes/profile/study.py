@@ -28,7 +28,7 @@ class Options:
 
     shape: tuple[str, ...] = ()
     threads: int = 1
-    runs: int = 50
+    runs: int = 0
     again: bool = False
     keep: bool = False
     calibration: Path | None = None
