@@ -47,7 +47,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
         "Begins the head, or is what it reads; else the last spatial tensor.", "NODE|TENSOR", FEATURES
     ),
     "agreement": _flag("Share of answers that are the imported model's.", "SHARE", ROUTER, float, 0.99),
-    "data": _flag("Real inputs to calibrate on (build: --calibration).", "DATA", ROUTER, Path),
+    "data": _flag("Real inputs: for mode input, --boundary (build: --calibration).", "DATA", CUT, Path),
     "max_input_bytes": _flag("Larger inputs go straight to the cloud.", "N", ROUTER, int),
     "require_win": _flag("Fail unless splitting wins by this, such as 10%.", "PERCENT", CUT),
     "measure": _switch("--measure", "Build and time the cuts, and plan with what they took.", CUT),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgecut.ir.program import Program
     from edgecut.passes.partition.picture import Picture
     from edgecut.passes.partition.planning import Posed, Request
+    from edgecut.passes.partition.together import Judge
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ def plan(program: Program, *, as_json: bool) -> None:
     for base in made.baselines:
         table.add_row("", base.name, *_baseline(base), base.reason)
     _print(table)
+    for figures in made.cuts:
+        if figures.together is not None:
+            _print(f"{figures.cut.name}: {figures.together.describe()}")
     rule = annotations.get(program.model, Router)
     if rule is not None:
         _print(f"{rule.cut}: {record.router(rule).describe()}")
@@ -87,7 +91,7 @@ def sweep(program: Program, asked: Asked) -> None:
     from edgecut.passes.partition import sweep_picture, sweep_text
     from edgecut.passes.partition.sweep import sweep as find
 
-    drawn = find(*_posed(program, asked))
+    drawn = find(*_posed(program, asked)[:2])
     _draw(asked.plot, sweep_picture.picture(drawn))
     if asked.as_json:
         _json(drawn)
@@ -101,7 +105,7 @@ def pareto(program: Program, asked: Asked) -> None:
     from edgecut.passes.partition.mixed import shown
     from edgecut.passes.partition.pareto import front
 
-    found = front(*_posed(program, asked), asked.objectives)
+    found = front(*_posed(program, asked)[:2], asked.objectives)
     _draw(asked.plot, pareto_picture.picture(found))
     if asked.as_json:
         _json(found)
@@ -122,17 +126,13 @@ LOOKS: dict[str, Callable[[Program, Asked], None]] = {
 """What may be asked instead of a plan, by the name of its option."""
 
 
-def _posed(program: Program, asked: Asked) -> tuple[Posed, Request]:
-    """The problem, and what is asked of it."""
+def _posed(program: Program, asked: Asked) -> tuple[Posed, Request, Judge | None]:
+    """The problem, what is asked of it, and what measures its encodings."""
     from edgecut.cli import session
     from edgecut.passes.partition import planning
 
-    request = asked.item.request(program)
-    posed = planning.pose(program, request)
-    request, missed = planning.eased(posed, request)
-    for sentence in missed:
-        session.warn(sentence)
-    return posed, request
+    posed = planning.pose(program, asked.item.request(program))
+    return posed, *asked.item.settled(posed, session.warn)
 
 
 def _json(value: Any) -> None:

@@ -53,6 +53,9 @@ def build(made: Manifest, folder: Path) -> None:
         upload = size(base.up_bytes) if base.up_bytes else ""
         table.add_row("", f"[dim]{escape(base.name)}[/]", latency, "", "", upload, base.reason)
     out.print(table)
+    for cut in made.cuts:
+        if cut.together is not None:
+            out.print(f"{escape(cut.name)}: {cut.together.describe()}")
     if made.router is not None:
         out.print(f"{made.router.cut}: {made.router.describe()}")
     total = sum({f.sha256: f.bytes for f in made.files}.values())  # weights have a link per model

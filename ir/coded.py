@@ -109,33 +109,39 @@ def take_coded(cloud: Program, coded: Sequence[Coded]) -> None:
 def reference(program: Program, cut: Cut) -> Program:
     """The whole program with the crossing values of a cut encoded, rounded and decoded in its midst.
 
-    It runs in ONNX Runtime and is what both halves together, with the coder between them, have to give.
+    It runs in ONNX Runtime and is what both halves together, with the coder between them, have to give; but
+    every reader of a crossing value gets what was decoded, those on the edge too, if there are any.
     """
     made = program.copy()
-    for item in of_cut(program, cut):
-        value = made.value(item.value)
+    send(made, of_cut(program, cut))
+    return made
+
+
+def send(program: Program, coded: Sequence[Coded]) -> None:
+    """Change a program, in place: whatever reads one of these values gets it encoded, rounded and decoded."""
+    for item in coded:
+        value = program.value(item.value)
         readers = list(value.uses())
         if item.transform is None:
             if item.spec.kind == "float16" and _dtype(value) != "float16":
-                chain = _Chain(made, f"{item.value}@{item.spec}")
+                chain = _Chain(program, f"{item.value}@{item.spec}")
                 half = chain.add("Cast", [value], item.shape, {"to": int(oir.DataType.FLOAT16)})
                 half.type = oir.TensorType(oir.DataType.FLOAT16)
                 _redirect(readers, chain.add("Cast", [half], item.shape, {"to": int(FLOAT)}))
             continue
-        coded = _encode(made, item, output=False)
-        chain = _Chain(made, f"{item.name}_rounded")
+        encoded = _encode(program, item, output=False)
+        chain = _Chain(program, f"{item.name}_rounded")
         half = chain.constant("half", np.array(item.transform.rounding))
-        size = chain.add("Abs", [coded], item.shape)
+        size = chain.add("Abs", [encoded], item.shape)
         size = chain.add("Floor", [chain.add("Add", [size, half], item.shape)], item.shape)
-        whole = chain.add("Mul", [size, chain.add("Sign", [coded], item.shape)], item.shape)
+        whole = chain.add("Mul", [size, chain.add("Sign", [encoded], item.shape)], item.shape)
         assert item.coder is not None
         limits = [
             chain.constant(n, np.array(v)) for n, v in (("low", item.coder.low), ("high", item.coder.high))
         ]
         whole = chain.add("Clip", [whole, *limits], item.shape)
-        _redirect(readers, _back(made, item, whole, value))
-    made.graph.sort()
-    return made
+        _redirect(readers, _back(program, item, whole, value))
+    program.graph.sort()
 
 
 def _encode(program: Program, item: Coded, *, output: bool = True) -> oir.Value:

@@ -64,6 +64,29 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Together:
+    """What the encodings of a cut do to the outputs together, against sending all as it is held."""
+
+    samples: int
+    """That no coder was fitted to."""
+    sqnr_db: float
+    """Signal to noise of the worst output that the cloud makes."""
+    agreement: Optional[float] = None
+    """Share of samples with the same top-1; null where no output holds class scores."""
+    accuracy: Optional[float] = None
+    """Share of right answers; null without labels."""
+    accuracy_held: Optional[float] = None
+    """The same without the encodings."""
+
+    def describe(self) -> str:
+        """The figures, in one line."""
+        parts = [] if self.agreement is None else [f"{self.agreement:.1%} of answers the same"]
+        if self.accuracy is not None and self.accuracy_held is not None:
+            parts.append(f"{self.accuracy_held:.1%} -> {self.accuracy:.1%} right")
+        return ", ".join([*parts, f"{self.sqnr_db:.1f} dB", f"{self.samples} samples"])
+
+
+@dataclass(frozen=True)
 class CutRecord:
     """One way to run the model: what the edge computes, what is sent, and what the cloud computes."""
 
@@ -85,6 +108,8 @@ class CutRecord:
     """Best cut from this uplink bandwidth ..."""
     max_mbps: Optional[float] = None
     """... up to this one (null: no upper end; both 0: best nowhere, kept as a fallback)."""
+    together: Optional[Together] = None
+    """What its encodings do to the outputs together; null where it has none, or that was not measured."""
 
 
 @dataclass(frozen=True)

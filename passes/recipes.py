@@ -174,7 +174,7 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     if (boundary := cutting.get("boundary", "none")) != "none":
         encodings = [] if boundary == "auto" else [boundary]
         chain.append(make("boundary", calibration=source.calibration, encodings=tuple(encodings), **own))
-    if cutting.get("mode") == "input" and source.calibration:
+    if (boundary != "none" or cutting.get("mode") == "input") and source.calibration:
         cutting.setdefault("data", str(source.calibration))
     return [*chain, bind("partition", cutting), *emit(dynamic_batch=options.dynamic_batch)]
 

@@ -56,6 +56,7 @@ from edgecut.ir.annotations.provenance import (
 from edgecut.ir.annotations.tensors import (
     Coder,
     Coding,
+    Divided,
     Encoding,
     Encodings,
     ImageInput,
@@ -63,6 +64,7 @@ from edgecut.ir.annotations.tensors import (
     Upload,
     Wire,
 )
+from edgecut.ir.manifest import Together
 
 __all__ = [
     "ALL",
@@ -83,6 +85,7 @@ __all__ = [
     "Cost",
     "Cut",
     "CutFigures",
+    "Divided",
     "Encoding",
     "Encodings",
     "Group",
@@ -102,6 +105,7 @@ __all__ = [
     "Source",
     "Step",
     "Time",
+    "Together",
     "Upload",
     "Wire",
     "copy",

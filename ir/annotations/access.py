@@ -18,7 +18,7 @@ from edgecut.ir.annotations.provenance import (
     Reference,
     Source,
 )
-from edgecut.ir.annotations.tensors import Coding, Encodings, ImageInput, Privacy, Wire
+from edgecut.ir.annotations.tensors import Coding, Divided, Encodings, ImageInput, Privacy, Wire
 from edgecut.ir.errors import ModelError
 
 SCHEMA = "1"
@@ -30,8 +30,8 @@ A = TypeVar("A", bound=Annotation)
 
 ALL: tuple[type[Annotation], ...] = (
     Source, History, Reference, ImageInput, Cost, Group, CloudOnly, Placement,
-    Origin, Wire, Encodings, Coding, Privacy, Quantization, Sensitivity, Profile, Plan, Router, Artifacts,
-    CloudChecks, AnyBatch,
+    Origin, Wire, Encodings, Coding, Divided, Privacy, Quantization, Sensitivity, Profile, Plan, Router,
+    Artifacts, CloudChecks, AnyBatch,
 )  # fmt: skip
 _BY_KEY = {cls.KEY: cls for cls in ALL}
 

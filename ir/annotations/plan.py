@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgecut.ir.annotations.base import Annotation, Level, Side
-from edgecut.ir.manifest import Prices
+from edgecut.ir.manifest import Prices, Together
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class CutFigures:
     """This cut is the best one between these uplink bandwidths, ..."""
     max_mbps: float | None = None
     """... without an upper end if None; both 0 where it is the best nowhere (a fallback)."""
+    together: Together | None = None
+    """What its encodings do together; None where it has none, or that was not measured."""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,19 @@ class Encodings(Annotation):
 
 
 @dataclass(frozen=True)
+class Divided(Annotation):
+    """Which of the calibration data the pass ``boundary`` has judged its encodings on."""
+
+    KEY: ClassVar[str] = "edgecut.divided"
+    LEVEL: ClassVar[Level] = "model"
+
+    total: int
+    """Samples that the data hold."""
+    report: tuple[int, ...]
+    """Indices of those that no coder was fitted to."""
+
+
+@dataclass(frozen=True)
 class Coder:
     """What makes integers of a value, and codes them."""
 

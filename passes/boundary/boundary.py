@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecut.ir import annotations, encoding, extract
-from edgecut.ir.annotations import Coding, Cut, Encoding, Encodings, Profile
+from edgecut.ir.annotations import Coding, Divided, Encoding, Encodings, Profile
 from edgecut.ir.encoding import Spec
 from edgecut.ir.errors import EdgecutError, ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.boundary import activations, statistics
 from edgecut.passes.boundary import candidate as trial
-from edgecut.passes.boundary.candidate import Candidate, Speeds
+from edgecut.passes.boundary.activations import Place, Seen
+from edgecut.passes.boundary.candidate import Candidate, Speeds, Suffix
 from edgecut.passes.numerics import Runner
 
 Array = NDArray[Any]
@@ -37,6 +38,7 @@ class Boundary(Pass):
 
     name: ClassVar[str] = "boundary"
     cacheable: ClassVar[bool] = False
+    version: ClassVar[int] = 2
 
     calibration: Path | None = option(None, help="data: half to fit to, half to measure on", file=True)
     encodings: tuple[str, ...] = option((), help="try these only, such as [int8,klt-dct{step=0.5}]")
@@ -62,20 +64,22 @@ class Boundary(Pass):
             ModelError: The data do not fit the model, or there are too few.
         """
         samples, labels = self._data(program)
-        cuts = self._cuts(program)
+        chosen = self._places(program)
         speeds = self._speeds(program)
-        found = 0
-        with context.progress.task("measuring encodings", len(cuts)) as advance:
+        tensors = found = 0
+        with context.progress.task("measuring encodings", len(chosen)) as advance:
             half = (len(samples) + 1) // 2
-            for cut, seen in activations.walk(program, cuts, samples):
-                candidate = seen.divided(np.arange(len(samples)) < half)
-                table, coding = self._table(program, cut, candidate, speeds, labels)
-                value = program.value(candidate.name)
-                annotations.put(value, Encodings(tuple(table), len(candidate.report)))
-                annotations.put(value, coding)
-                found += len(table)
+            for seen in activations.walk(program, chosen, samples):
+                suffix = _suffix(program, seen, half, labels)
+                for name in seen.place.made:
+                    candidate = seen.divided(name, half)
+                    table, coding = self._table(program, candidate, suffix, speeds)
+                    value = program.value(name)
+                    annotations.put(value, Encodings(tuple(table), len(candidate.report)))
+                    annotations.put(value, coding)
+                    tensors, found = tensors + 1, found + len(table)
                 advance()
-        context.metrics["tensors"] = float(len(cuts))
+        context.metrics["tensors"] = float(tensors)
         context.metrics["encodings"] = float(found)
         return program
 
@@ -93,37 +97,32 @@ class Boundary(Pass):
         found = {i: sample for i, sample in enumerate(dataset) if i in wanted}
         order = [*chosen[::2].tolist(), *chosen[1::2].tolist()]
         labels = None if dataset.labels is None else [int(dataset.labels[i]) for i in chosen[1::2]]
+        annotations.put(program.model, Divided(len(dataset), tuple(chosen[1::2].tolist())))
         return [found[i] for i in order], labels
 
-    def _cuts(self, program: Program) -> list[Cut]:
-        found = activations.worthwhile(program)
+    def _places(self, program: Program) -> list[Place]:
         if not self.values:
-            return found
-        single = {cut.crossing[0]: cut for cut in activations.single(program)}
-        missing = [name for name in self.values if name not in single]
+            return activations.worthwhile(program)
+        known = activations.places(program)
+        makers = {name: place for place in known for name in place.made}
+        missing = [name for name in self.values if name not in makers]
         if missing:
-            hint = f"such tensors: {', '.join(list(single)[:8])}"
-            raise UsageError(f"no cut sends {missing[0]!r} alone", where="boundary{values}", hint=hint)
-        return [single[name] for name in self.values]
+            hint = f"such tensors: {', '.join(list(makers)[:8])}"
+            raise UsageError(f"no cut sends {missing[0]!r}", where="boundary{values}", hint=hint)
+        wanted = ((place.cut, tuple(n for n in place.made if n in self.values)) for place in known)
+        return [Place(cut, made) for cut, made in wanted if made]
 
     def _table(
-        self, program: Program, cut: Cut, candidate: Candidate, speeds: Speeds, labels: list[int] | None
+        self, program: Program, candidate: Candidate, suffix: Suffix, speeds: Speeds
     ) -> tuple[list[Encoding], Coding]:
         name = candidate.name
         coding = statistics.of_value(candidate.real(candidate.fit), statistics.channel_axis(program, name))
-        _, cloud = extract.split(program, cut)
-        assert cloud is not None, "a value that crosses is read"
-        suffix = Runner(cloud)
-        expected = [suffix({name: candidate.report[i : i + 1]}) for i in range(len(candidate.report))]
         size = candidate.report[0].nbytes
-        right = None
-        if labels is not None:
-            right = float(np.mean([trial.top(e) == k for e, k in zip(expected, labels, strict=True)]))
-        scored = any(a.ndim == 2 and a.shape[1] > 1 for a in expected[0].values())
-        table = [Encoding(candidate.dtype, size, size, 1.0 if scored else None, accuracy=right)]
+        scored = any(a.ndim == 2 and a.shape[1] > 1 for a in suffix.expected[0].values())
+        table = [Encoding(candidate.dtype, size, size, 1.0 if scored else None, accuracy=suffix.accuracy)]
         coders = {}
         for tried in self._tries(candidate, coding):
-            figures = trial.measure(tried, suffix, name, expected, speeds, labels)
+            figures = trial.measure(tried, suffix, name, speeds)
             table.append(figures)
             coders[figures.name] = tried.coder
             if figures.agreement is not None and figures.agreement < HOPELESS and not self.encodings:
@@ -149,6 +148,12 @@ class Boundary(Pass):
     def _speeds(self, program: Program) -> Speeds:
         profile = annotations.require(program.model, Profile, "run the profile pass first")
         return Speeds(_slowness(self.edge or profile.edge), _slowness(self.cloud or profile.cloud))
+
+
+def _suffix(program: Program, seen: Seen, fitted: int, labels: list[int] | None) -> Suffix:
+    _, cloud = extract.split(program, seen.place.cut)
+    assert cloud is not None, "a value that crosses is read"
+    return Suffix(Runner(cloud), seen.feeds[fitted:], labels)
 
 
 def _at(kind: str, step: float) -> Spec:

@@ -1,7 +1,7 @@
 """One value that may cross, its activations on calibration data, and what encodings do to it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,28 +123,46 @@ def attempt(candidate: Candidate, coding: Coding, spec: Spec) -> Tried:
     return replace(tried, encode_s=tried.encode_s + before, decode_s=tried.decode_s + after)
 
 
-def measure(
-    tried: Tried,
-    suffix: Runner,
-    name: str,
-    expected: Sequence[dict[str, Array]],
-    speeds: Speeds,
-    labels: Sequence[int] | None,
-) -> Encoding:
+class Suffix:
+    """The cloud half at one place, and its outputs with everything that crosses as it is.
+
+    Args:
+        runner: The cloud half.
+        feeds: What crosses, for each report sample.
+        labels: Classes of the report samples.
+    """
+
+    def __init__(
+        self, runner: Runner, feeds: Sequence[dict[str, Array]], labels: Sequence[int] | None
+    ) -> None:
+        self._runner, self._feeds, self.labels = runner, feeds, labels
+        self.expected = [runner(feed) for feed in feeds]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right answers; None without labels."""
+        if self.labels is None:
+            return None
+        return float(np.mean([top(e) == k for e, k in zip(self.expected, self.labels, strict=True)]))
+
+    def outputs(self, name: str, values: Array) -> Iterator[dict[str, Array]]:
+        """The outputs for each report sample with one tensor replaced, the others as they are."""
+        for i, feed in enumerate(self._feeds):
+            yield self._runner({**feed, name: values[i : i + 1]})
+
+
+def measure(tried: Tried, suffix: Suffix, name: str, speeds: Speeds) -> Encoding:
     """Run the rest of the model on what an encoding gives.
 
     Args:
         tried: The encoding.
         suffix: The cloud half.
-        name: Its input.
-        expected: Its outputs with the value as it is, for each report sample.
+        name: Its input that is encoded.
         speeds: Of both sides.
-        labels: Classes of the report samples.
     """
-    difference, right = Difference(), 0
-    for i, want in enumerate(expected):
-        found = suffix({name: tried.values[i : i + 1]})
-        difference.add(want, found)
+    difference, right, labels = Difference(), 0, suffix.labels
+    for i, found in enumerate(suffix.outputs(name, tried.values)):
+        difference.add(suffix.expected[i], found)
         right += labels is not None and top(found) == labels[i]
     agreement = difference.agreement
     return Encoding(
@@ -153,7 +171,7 @@ def measure(
         p95_bytes=round(float(np.percentile(tried.sizes, 95))),
         agreement=None if agreement is None else round(agreement, 4),
         sqnr_db=round(difference.sqnr_db, 3),
-        accuracy=None if labels is None else round(right / len(expected), 4),
+        accuracy=None if labels is None else round(right / len(suffix.expected), 4),
         encode_s=tried.encode_s * speeds.edge,
         decode_s=tried.decode_s * speeds.cloud,
     )

@@ -32,6 +32,7 @@ def html(made: Manifest, program: Program) -> str:
             ("cut", "latency", "edge", "cloud", "upload", "best between"),
             ((("chosen" if i == 0 else ""), _cut_row(c)) for i, c in enumerate(made.cuts)),
         ),
+        *_together(made),
         "<h2>What leaves the device</h2>",
         _table(("tensor", "by the cut", "type", "shape", "derived from"), _sent_rows(made)),
         "<h2>Graph</h2>",
@@ -107,6 +108,14 @@ def _sent_rows(made: Manifest) -> Iterable[tuple[str, list[str]]]:
         for sent in cut.sends:
             shape = " x ".join(map(str, sent.shape)) or "one number"
             yield "", [sent.name, cut.name, sent.dtype, shape, ", ".join(sent.labels) or "nothing private"]
+
+
+def _together(made: Manifest) -> Iterable[str]:
+    """What encodings do to the outputs, where cuts have any."""
+    known = [(cut.name, cut.together.describe()) for cut in made.cuts if cut.together is not None]
+    if known:
+        yield "<h2>What encodings do together</h2>"
+        yield "".join(f"<p>{escape(name)}: {escape(figures)}</p>" for name, figures in known)
 
 
 def _graph_rows(program: Program) -> Iterable[tuple[str, list[str]]]:

@@ -31,6 +31,26 @@ def all_cuts(program: Program, limit: int = LIMIT) -> list[Cut]:
     return [to_cut(program, problem, members, cloud) for cloud in found]
 
 
+def first_cuts(program: Program) -> list[tuple[Cut, tuple[str, ...]]]:
+    """For each group that others read, the legal cut right behind it, and the crossing tensors it makes.
+
+    Of the cuts that send those tensors it is the one with the least on the edge; further tensors may cross
+    beside them. The cuts go from the one with the fewest groups on the edge to the one with the most.
+
+    Raises:
+        ModelError: The program has no costs.
+        ConstraintError: No cut is legal.
+    """
+    problem, members = reader.read(program), reader.group_members(program)
+    found = []
+    for maker, cloud in _by_maker(problem):
+        own = np.flatnonzero(problem.crossing(cloud) & (problem.producer == maker))
+        if len(own) and is_legal(problem, cloud):
+            found.append((cloud, tuple(problem.tensors[t] for t in own)))
+    found.sort(key=lambda item: _most_cloud(item[0]))
+    return [(to_cut(program, problem, members, cloud), made) for cloud, made in found]
+
+
 def placements(problem: Problem, limit: int = LIMIT) -> tuple[list[Mask], bool]:
     """The legal placements, and whether these are all of them.
 
@@ -69,12 +89,7 @@ def _down_sets(problem: Problem) -> Iterator[Mask]:
 def _single_tensor(problem: Problem) -> Iterator[Mask]:
     """Edge-only and cloud-only where legal, and every placement where the one tensor is all that crosses."""
     groups = len(problem.groups)
-    wanted = [np.zeros(groups, bool), np.ones(groups, bool)]
-    makers = sorted({int(p) for p in problem.producer if p != INPUT})
-    for maker in makers:
-        only = np.zeros(groups, bool)
-        only[maker] = True
-        wanted.append(~problem.above(only))
+    wanted = [np.zeros(groups, bool), np.ones(groups, bool), *(cloud for _, cloud in _by_maker(problem))]
     seen: set[bytes] = set()
     for i, cloud in enumerate(wanted):
         if cloud.tobytes() in seen or (i > 1 and problem.crossing(cloud).sum() != 1):
@@ -82,6 +97,15 @@ def _single_tensor(problem: Problem) -> Iterator[Mask]:
         seen.add(cloud.tobytes())
         if is_legal(problem, cloud):
             yield cloud
+
+
+def _by_maker(problem: Problem) -> Iterator[tuple[int, Mask]]:
+    """Each group that others read, with the placement that has no more on the edge than that group needs."""
+    on_edge, _ = pin(problem)
+    for maker in sorted({int(p) for p in problem.producer if p != INPUT}):
+        wanted = on_edge.copy()
+        wanted[maker] = True
+        yield maker, ~problem.above(wanted)
 
 
 def _most_cloud(cloud: Mask) -> tuple[int, bytes]:

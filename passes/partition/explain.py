@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgecut.ir.annotations import Cut
+from edgecut.ir.annotations import Cut, Together
 from edgecut.passes.partition import codings
 from edgecut.passes.partition.enumerate import placements
 from edgecut.passes.partition.envelope import Piece, envelope
@@ -13,6 +13,8 @@ from edgecut.passes.partition.mixed import MixedSolver
 from edgecut.passes.partition.objective import BITS_PER_MEGABYTE, BYTES_SENT, Family, Rates, Situation
 from edgecut.passes.partition.planning import Posed, Request, candidates
 from edgecut.passes.partition.problem import Mask
+from edgecut.passes.partition.quantities import Chosen
+from edgecut.passes.partition.together import Judge, told
 
 RUNNERS_UP = 5
 
@@ -74,10 +76,19 @@ class Explanation:
     """The nearest first."""
     pinned: tuple[str, ...]
     """Why groups have no choice."""
+    together: Together | None = None
+    """What the chosen cut's encodings do together, if it has any and that is known."""
+    ruled_out: tuple[str, ...] = ()
+    """Cuts whose encodings, and all that are as coarse, do more together than the error budgets allow."""
 
 
-def explain(posed: Posed, request: Request) -> Explanation:
+def explain(posed: Posed, request: Request, judged: Judge | None = None) -> Explanation:
     """Explain the best cut of a request (a forced one is not considered).
+
+    Args:
+        posed: The program.
+        request: What is wanted.
+        judged: Measures what encodings do together.
 
     Raises:
         ConstraintError: No cut is legal and within the budgets.
@@ -100,12 +111,16 @@ def explain(posed: Posed, request: Request) -> Explanation:
         bindings=tuple(_bindings(posed, request, best)),
         changes=tuple(sorted(_changes(posed, request), key=lambda change: change.ratio)),
         pinned=tuple(problem.reasons.values()),
+        together=told(posed, best, judged),
+        ruled_out=tuple(b.quantity.cut for b in request.budgets if isinstance(b.quantity, Chosen)),
     )
 
 
 def _bindings(posed: Posed, request: Request, best: Mask) -> Iterator[Binding]:
     problem, quantity = posed.problem, request.quantity()
     for budget in request.budgets:
+        if isinstance(budget.quantity, Chosen):
+            continue  # part of an error budget, and told as such
         others = tuple(other for other in request.budgets if other is not budget)
         free = MixedSolver(problem, others).minimize([quantity, BYTES_SENT])
         loss = quantity.value(problem, best) - quantity.value(problem, free)

@@ -11,12 +11,18 @@ MOST_PINNED = 5
 def text(found: Explanation) -> str:
     """What binds the cut, what comes next, and what would move it."""
     price = shown(found.chosen.price, found.unit)
-    lines = [f"{found.chosen.cut.name}: {found.objective} {price}", "", "next best"]
+    lines = [f"{found.chosen.cut.name}: {found.objective} {price}"]
+    if found.together is not None:
+        lines.append(f"its encodings together: {found.together.describe()}")
+    lines += ["", "next best"]
     ranked = [f"  {shown(r.price, found.unit):>10}  {r.cut.name}" for r in found.runners_up]
     lines += ranked or ["  no other cut"]
     if not found.complete:
         lines.append("  (of the cuts where one tensor crosses; there are too many others)")
     lines += ["", "budgets", *(_binding(b, found) for b in found.bindings)] if found.bindings else []
+    if found.ruled_out:
+        lines += ["", "encodings that together do more than the error budgets allow, with all coarser ones"]
+        lines += [f"  {name}" for name in found.ruled_out]
     lines += ["", "what would move it, nearest first", *_changes(found)]
     if found.pinned:
         lines += ["", f"{len(found.pinned)} groups have no choice", *_pinned(found)]

@@ -18,7 +18,7 @@ from edgecut.passes.base import Context
 from edgecut.passes.partition import codings
 from edgecut.passes.partition.enumerate import placements
 from edgecut.passes.partition.objective import Situation
-from edgecut.passes.partition.planning import Posed, Request
+from edgecut.passes.partition.planning import Known, Posed, Request, offered
 from edgecut.passes.partition.problem import Mask, Totals
 
 ROUNDS = 5
@@ -35,6 +35,28 @@ class Measured:
     runs: int
     threads: int
     known: dict[bytes, tuple[Mask, Totals]] = field(default_factory=dict)
+
+    def at(self, request: Request, context: Context) -> Known:
+        """What is known once the candidates of a request are timed, and all that might be better.
+
+        Only of placements within its budgets.
+
+        Raises:
+            TargetError: A device cannot be reached.
+            ModelError: A runtime refuses a half.
+        """
+        self.request = request
+        self.add((band.cloud for band in offered(self.posed, request)), context)
+        self.refine(context)
+        return self._kept()
+
+    def _kept(self) -> Known:
+        problem, budgets = self.posed.problem, self.request.budgets
+        return {
+            key: (cloud, totals)
+            for key, (cloud, totals) in self.known.items()
+            if all(budget.holds(problem, cloud) for budget in budgets)
+        }
 
     def add(self, clouds: Iterable[Mask], context: Context) -> None:
         """Time some placements, each once.
@@ -70,7 +92,7 @@ class Measured:
         found = [way for sides in placements(problem)[0] for way in codings.every(problem, sides)]
         rest = [cloud for cloud in found if all(budget.holds(problem, cloud) for budget in budgets)]
         for _ in range(ROUNDS):
-            best = min(self.request.price(totals) for _, totals in self.known.values())
+            best = min(self.request.price(totals) for _, totals in self._kept().values())
             unknown = [cloud for cloud in rest if cloud.tobytes() not in self.known]
             corrected = self._corrected()
             prices = [(self.request.price(corrected(cloud)), i) for i, cloud in enumerate(unknown)]

@@ -88,11 +88,15 @@ class MixedSolver:
         for budget in self.budgets:
             current.add_limit(budget.quantity.expression(current), budget.limit)
         answer = np.zeros(len(self.problem.groups), bool)
-        for expression in [*(_quantity(p).expression(current) for p in priorities), current.in_cloud()]:
-            if expression.values.any():
-                answer, best = solve(current, expression)
-                current.add_limit(expression, best + SLACK * max(abs(best), np.abs(expression.values).max()))
-        return answer
+        for quantity in map(_quantity, priorities):
+            expression = quantity.expression(current)
+            if not expression.values.any():
+                continue
+            answer, best = solve(current, expression)
+            # Columns are whole to 1e-6 only: what the solver calls the best may be a little below what is.
+            best = max(best, quantity.value(self.problem, answer))
+            current.add_limit(expression, best + SLACK * max(abs(best), np.abs(expression.values).max()))
+        return solve(current, current.in_cloud())[0]
 
 
 def _quantity(item: Rates | Quantity) -> Quantity:

@@ -12,11 +12,24 @@ from edgecut.ir.annotations import Placement, Plan, Profile, Router
 from edgecut.ir.errors import EdgecutError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.partition import codings, measuring, objective, planning, privacy, reader, router, win
+from edgecut.passes.partition import (
+    codings,
+    measuring,
+    objective,
+    planning,
+    privacy,
+    reader,
+    router,
+    together,
+    win,
+)
+from edgecut.passes.partition.envelope import Band
+from edgecut.passes.partition.measuring import Measured
 from edgecut.passes.partition.mixed import Budget
 from edgecut.passes.partition.objective import Family, Situation
 from edgecut.passes.partition.planning import Known, Posed, Request
 from edgecut.passes.partition.quantities import Crossings, Memory, Priced
+from edgecut.passes.partition.together import Judge
 from edgecut.targets.spec import Device, Network, load_device, load_network
 
 
@@ -28,6 +41,7 @@ class Partition(Pass):
     """
 
     name = "partition"
+    version = 2
 
     network: str = option("wifi", help="Network between the two sides: a name, or a .toml file.")
     objective: Literal["latency", "energy", "cost", "throughput", "weighted"] = option(
@@ -43,7 +57,9 @@ class Partition(Pass):
         None, help="Node that begins the head, or tensor that it reads; none: the last spatial tensor."
     )
     agreement: float = option(0.99, help="With mode=input: share of answers that agree with the model.")
-    data: Path | None = option(None, help="With mode=input: real inputs that it is calibrated on.", file=True)
+    data: Path | None = option(
+        None, help="Real inputs: a router is calibrated on them, encodings are judged on them.", file=True
+    )
     max_input_bytes: int | None = option(None, help="With mode=input: larger ones go straight to the cloud.")
     max_latency_ms: float | None = option(None, help="Budget: milliseconds per inference.")
     max_energy_j: float | None = option(None, help="Budget: joules that the device draws per inference.")
@@ -129,16 +145,10 @@ class Partition(Pass):
         """Annotate the model with the plan, and every node with its side under the chosen cut."""
         request = self.request(program)
         posed = planning.pose(program, request)
-        if self.mode != "input":
-            request, missed = planning.eased(posed, request)
-            for sentence in missed:
-                context.warn(sentence)
         annotations.drop(program.model, Router)
-        if self.mode == "input":
-            made = self._routed(posed, request, context)
-        else:
-            known = self._measured(posed, request, context) if self.measure else None
-            made = planning.plan(posed, request, known)
+        made = (
+            self._routed(posed, request, context) if self.mode == "input" else self._planned(posed, context)
+        )
         if self.require_win is not None:
             win.require(made, win.percentage(self.require_win))
         annotations.put(program.model, made)
@@ -157,12 +167,51 @@ class Partition(Pass):
         annotations.put(posed.program.model, rule)
         return made
 
-    def _measured(self, posed: Posed, request: Request, context: Context) -> Known:
-        measuring.check_reachable(request.situation)
-        found = measuring.Measured(posed, request, self.runs, self.threads)
-        found.add([band.cloud for band in planning.offered(posed, request)], context)
-        found.refine(context)
-        return found.known
+    def _planned(self, posed: Posed, context: Context) -> Plan:
+        measured: Measured | None = None
+        known: Known | None = None
+        if self.measure:
+            at = self.request(posed.program)
+            measuring.check_reachable(at.situation)
+            measured = Measured(posed, at, self.runs, self.threads)
+
+        def offer(wanted: Request) -> list[Band]:
+            nonlocal known
+            known = measured.at(wanted, context) if measured else None
+            return planning.offered(posed, wanted, known)
+
+        request, judged = self.settled(posed, context.warn, offer)
+        if known is None and measured is not None:
+            offer(request)
+        made = planning.plan(posed, request, known, lambda cloud: together.told(posed, cloud, judged))
+        if judged is None and any(len(f.cut.encodings) > 1 for f in made.cuts):
+            context.warn("what encodings do together was not measured: that takes --data")
+        return made
+
+    def settled(
+        self,
+        posed: Posed,
+        warn: Callable[[str], None],
+        offer: Callable[[Request], list[Band]] | None = None,
+    ) -> tuple[Request, Judge | None]:
+        """The request with budgets that its plan keeps to by measurement too, and what has measured that.
+
+        Args:
+            posed: The program.
+            warn: Told what had to be widened or given up.
+            offer: The placements of a plan; by default those that are the best by prediction.
+
+        Raises:
+            ConstraintError: No cut keeps to the budgets.
+        """
+        request, missed = planning.eased(posed, self.request(posed.program))
+        for sentence in missed:
+            warn(sentence)
+        if self.boundary == codings.NONE or self.data is None:
+            return request, None
+        judged = together.judge(posed, self.data)
+        by_prediction = functools.partial(planning.offered, posed)
+        return together.settled(request, judged, offer or by_prediction, warn), judged
 
     def request(self, program: Program) -> Request:
         """What these options ask for.

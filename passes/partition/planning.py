@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgecut.ir import extract
-from edgecut.ir.annotations import Cut, Plan
+from edgecut.ir.annotations import Cut, Plan, Together
 from edgecut.ir.program import Program
 from edgecut.passes.partition import codings, cuts, features, nearest, objective, reader
 from edgecut.passes.partition.baselines import baselines
 from edgecut.passes.partition.envelope import Band, Piece, bands_of, best_at, lower, over_bandwidth
 from edgecut.passes.partition.infeasible import explained
-from edgecut.passes.partition.mixed import Budget, MixedSolver
+from edgecut.passes.partition.mixed import Budget, InfeasibleError, MixedSolver
 from edgecut.passes.partition.objective import BYTES_SENT, Family, Rates, Situation, latency
 from edgecut.passes.partition.prices import prices
 from edgecut.passes.partition.privacy import Labels
@@ -110,13 +110,19 @@ def eased(posed: Posed, request: Request) -> tuple[Request, list[str]]:
     return replace(request, budgets=budgets), nearest.described(request.budgets, budgets)
 
 
-def plan(posed: Posed, request: Request, known: Known | None = None) -> Plan:
+def plan(
+    posed: Posed,
+    request: Request,
+    known: Known | None = None,
+    told: Callable[[Mask], Together | None] = lambda placement: None,
+) -> Plan:
     """The plan of a profiled program.
 
     Args:
         posed: The program.
         request: What is wanted.
         known: Placements that have been measured; the plan is then made of these only.
+        told: What the encodings of a placement do together.
 
     Raises:
         ConstraintError: No cut is legal and within the budgets, or the forced one is not.
@@ -124,14 +130,13 @@ def plan(posed: Posed, request: Request, known: Known | None = None) -> Plan:
     """
     problem, network = posed.problem, request.situation.network
     rates = latency(request.situation).at(request.situation.delay)
-    bands, measured = (
-        offered(posed, request, known),
-        {key: found for key, (_, found) in (known or {}).items()},
-    )
+    bands = offered(posed, request, known)
+    measured = {key: found for key, (_, found) in (known or {}).items()}
     made = []
     for band in bands:
         totals = measured.get(band.cloud.tobytes()) or problem.totals(band.cloud)
-        made.append(cuts.figures(posed.cut(band.cloud), totals, rates, (band.min_mbps, band.max_mbps)))
+        best = band.min_mbps, band.max_mbps
+        made.append(cuts.figures(posed.cut(band.cloud), totals, rates, best, told(band.cloud)))
     return Plan(
         objective=request.objective,
         network=network.name,
@@ -216,9 +221,11 @@ def _sent(request: Request, problem: Problem, sides: Mask, encodings: str | None
     """How the tensors of forced sides are sent: as named, or in the way that is best within the budgets."""
     if encodings is not None:
         return codings.named(problem, sides, encodings, f"--cut {request.forced}")
-    ways = list(codings.every(problem, sides))
-    kept = [way for way in ways if all(b.holds(problem, way) for b in request.budgets)]
-    return min(kept or ways[:1], key=lambda way: request.price(problem.totals(way)))
+    fixed = replace(problem, must_cloud=sides, must_edge=~sides)
+    try:
+        return MixedSolver(fixed, request.budgets).minimize([request.quantity(), BYTES_SENT])
+    except InfeasibleError:
+        return next(codings.every(problem, sides))
 
 
 def _distinct(bands: Sequence[Band]) -> list[Band]:

@@ -100,6 +100,26 @@ class Damage:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The number of codings that are used, of some that do too much together."""
+
+    codings: tuple[int, ...]
+    cut: str
+    """The name of the cut that showed it."""
+    name: str = "encodings"
+    unit: str = ""
+
+    def value(self, problem: Problem, cloud: Mask) -> float:
+        """The number for one placement."""
+        return float(problem.coded(cloud)[list(self.codings)].sum())
+
+    def expression(self, model: Model) -> Expression:
+        """The number as a sum of columns; 0 where the model has no codings."""
+        columns = np.zeros(0, np.int64) if model.coding is None else model.coding[list(self.codings)]
+        return Expression(columns, np.ones(len(columns)))
+
+
+@dataclass(frozen=True)
 class Bottleneck:
     """Seconds of the slowest stage when inferences follow each other as in a pipeline."""
 

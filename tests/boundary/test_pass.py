@@ -52,8 +52,8 @@ def test_coarser_steps_take_fewer_bytes_and_do_more_damage(root: Path, profiled:
 def test_all_cuts_worth_a_look_are_measured_by_default(root: Path, profiled: Program, value: str) -> None:
     calibration = root / "fixtures" / "digits_calibration.npz"
     found = Boundary(calibration=calibration, samples=8).run(profiled.copy(), Context())
-    wanted = [cut.crossing[0] for cut in activations.worthwhile(profiled)]
-    assert [n for n, v in found.values().items() if annotations.get(v, Coding)] == wanted
+    wanted = {name for place in activations.worthwhile(profiled) for name in place.made}
+    assert {n for n, v in found.values().items() if annotations.get(v, Coding)} == wanted
     assert value in wanted
 
 
