@@ -24,6 +24,7 @@ from edgecut.targets.tflite import (
     patterns,
     quantize,
     reshapes,
+    shuffles,
     stored,
     taps,
 )
@@ -67,6 +68,7 @@ def lower(program: Program) -> Lowered:
     graph = layout.run(imported.graph)
     fuse.run(graph)
     quantize.run(graph)
+    shuffles.run(graph)
     taps.run(graph)
     stored.run(graph, dynamic=_is_dynamic(program))
     return Lowered(graph, imported.reasons)

@@ -119,6 +119,8 @@ class _Converter:
             return None
         if op.kind == "DEQUANTIZE":
             return x if x.dtype == INT8 else None
+        if op.kind in ("SPLIT", "SPLIT_V"):
+            return self.divided(op)[op.outputs.index(tensor)]
         if op.kind not in _MOVES or len(op.outputs) != 1 or op.options.get("fusedActivationFunction"):
             return None
         stored = self.integers(x)
@@ -128,6 +130,18 @@ class _Converter:
         if op.kind == "PADV2":
             inputs[2] = lir.constant(quantized(lir.real(_given(op, 2)), stored.quant), stored.quant)
         return _with(op, inputs, stored.quant, op.sources)
+
+    def divided(self, op: Op) -> list[Tensor | None]:
+        """The parts of a tensor as integers."""
+        place = 1 if op.kind == "SPLIT" else 0
+        stored = self.integers(_given(op, place))
+        if stored is None:
+            return [None] * len(op.outputs)
+        copy = lir.like(op, [stored if i == place else t for i, t in enumerate(op.inputs)])
+        for old, new in zip(op.outputs, copy.outputs, strict=True):
+            new.dtype, new.quant = INT8, stored.quant
+            self.moved[old] = new
+        return list(copy.outputs)
 
     def clamped(self, before: Op, op: Op) -> Tensor | None:
         """An activation: a change of scale where its limits are those of the range anyway.
