@@ -22,16 +22,17 @@ from PIL import Image
 from edgecut.frontends import data
 from edgecut.ir import encoding, extract
 from edgecut.ir.encoding import Spec
+from edgecut.ir.program import Program
 from edgecut.passes import recipes
 from edgecut.passes.base import Context
-from edgecut.passes.boundary import activations, candidate, statistics
+from edgecut.passes.boundary import activations, candidate, sensitivity, statistics
 from edgecut.passes.numerics import Runner
 
 ROOT = Path(__file__).resolve().parent.parent
 ZOO = ROOT.parent / "shared" / "zoo"
 TARGETS = (0.99, 0.98, 0.96, 0.90)
-STEPS = (0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
-QUALITIES = (100, 97, 95, 92, 90, 85, 75, 50)
+STEPS = (0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.5, 2.0, 2.8)
+QUALITIES = (100, 97, 95, 94, 93, 92, 91, 90, 88, 86, 84, 80, 75, 65, 50)
 FOLDS = 4
 SHOWN = {"JPEG": "JPEG", "WEBP": "WebP"}
 
@@ -132,34 +133,39 @@ def measure(network: Network, only: list[str] | None) -> tuple[list[Row], list[C
     wanted = [whole(sample) for sample in tested]
     answers = np.array([candidate.top(found) for found in wanted])
     rows = []
-    cuts = [c for c in activations.worthwhile(program) if not only or c.crossing[0] in only]
-    for cut, seen in activations.walk(program, cuts, [*tested, *other]):
-        _, cloud = extract.split(program, cut)
+    places = [p for p in activations.worthwhile(program) if not only or set(p.made) & set(only)]
+    for seen in activations.walk(program, places, [*tested, *other]):
+        _, cloud = extract.split(program, seen.place.cut)
         assert cloud is not None
-        suffix = Runner(cloud)
-        axis = statistics.channel_axis(program, seen.name)
-        rows.append(row(seen, suffix, axis, answers))
-        print(f"  {seen.name} {seen.values.shape[1:]}", file=sys.stderr, flush=True)
+        if len(seen.feeds[0]) > 1:
+            continue  # a cut at which several tensors cross: each is larger than those of the cuts beside it
+        (name,) = seen.place.made
+        axis = statistics.channel_axis(program, name)
+        rows.append(row(seen, name, cloud, axis, answers))
+        print(f"  {name} {rows[-1].shape}", file=sys.stderr, flush=True)
     images = []
     if network.image:
         images = [uploads(kind, whole, tested, answers) for kind in ("JPEG", "WEBP")]
     return rows, images
 
 
-def folds(seen: activations.Seen, tested: int) -> Iterator[tuple[candidate.Candidate, np.ndarray]]:
-    """What is fitted to and reported on, with the indices of the latter among the tested samples."""
-    if len(seen.values) > tested:
-        yield seen.divided(np.arange(len(seen.values)) >= tested), np.arange(tested)
+def folds(samples: int, tested: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices of samples to fit to, and of those to report on: the tested ones come first."""
+    if samples > tested:
+        yield np.arange(tested, samples), np.arange(tested)
         return
     fold = np.arange(tested) % FOLDS
     for k in range(FOLDS):
-        yield seen.divided(fold != k), np.flatnonzero(fold == k)
+        yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)
 
 
-def row(seen: activations.Seen, suffix: Runner, axis: int, answers: np.ndarray) -> Row:
-    parts = []
-    for part, index in folds(seen, len(answers)):
-        parts.append((part, statistics.of_value(part.real(part.fit), axis), index))
+def row(seen: activations.Seen, name: str, cloud: Program, axis: int, answers: np.ndarray) -> Row:
+    suffix, parts = Runner(cloud), []
+    for fit, index in folds(len(seen.feeds), len(answers)):
+        feeds = [seen.feeds[i] for i in (*fit, *index)]
+        part = activations.Seen(seen.place, feeds, seen.grids).divided(name, len(fit))
+        coding = statistics.of_value(part.real(part.fit), axis)
+        parts.append((part, sensitivity.weigh(coding, part, cloud, feeds[: len(fit)]), index))
     first, coding, _ = parts[0]
     kinds = [k for k in encoding.TRANSFORMS if candidate.usable(at(k, 0.5), first, coding)]
     sizes = {k: np.mean(candidate.attempt(first, coding, at(k, 0.5)).sizes) for k in kinds}
@@ -171,7 +177,7 @@ def row(seen: activations.Seen, suffix: Runner, axis: int, answers: np.ndarray) 
         same = 0
         for result, index in tried:
             for i, k in enumerate(index):
-                same += candidate.top(suffix({seen.name: result.values[i : i + 1]})) == answers[k]
+                same += candidate.top(suffix({name: result.values[i : i + 1]})) == answers[k]
         curve.points.append((size, same / len(answers)))
         times[size] = min(t.encode_s for t, _ in tried), min(t.decode_s for t, _ in tried)
         if same < 0.85 * len(answers):
@@ -179,11 +185,11 @@ def row(seen: activations.Seen, suffix: Runner, axis: int, answers: np.ndarray) 
     plain = candidate.attempt(first, coding, Spec("int8"))
     packed = candidate.attempt(first, coding, Spec("int8", coder="zlib"))
     best = curve.at(0.96) or curve.points[0][0]
-    shape = seen.values.shape[1:]
+    shape = first.shape[1:]
     elements = int(np.prod(shape))
     encode, decode = times[best]
     return Row(
-        seen.name,
+        name,
         shape,
         4 * elements,
         plain.sizes[0],

@@ -224,8 +224,9 @@ def _spectrum(chain: "_Chain", x: oir.Value, form: Transform, *, forward: bool) 
             perm = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
             x = chain.transposed(x, tuple(shape), perm)
             shape = [shape[p] for p in perm]
-        rows = transform.cosines(shape[-1])
-        x = chain.add("MatMul", [x, chain.constant("cosines", rows.T if forward else rows)], tuple(shape))
+        # Forward the last axis comes first, and back the first one.
+        rows = form.waves(len(form.axes) - 1 - i).T if forward else form.waves(i, back=True)
+        x = chain.add("MatMul", [x, chain.constant("cosines", rows)], tuple(shape))
     return x
 
 

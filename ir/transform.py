@@ -22,9 +22,10 @@ from edgecut.ir.errors import ModelError
 
 Floats = NDArray[np.float32]
 
-DEAD_ZONE = 90 / 256
-"""A transformed number is rounded up from 1 - this: what is nearly zero costs more bits than it is worth
-(G. Sullivan, "Efficient scalar quantization of exponential and Laplacian random variables", 1996)."""
+DEAD_ZONE = 115 / 256
+"""A transformed number is rounded up from 1 - this. A wider dead zone would be best for squared errors
+(G. Sullivan, "Efficient scalar quantization of exponential and Laplacian random variables", 1996), but it
+shrinks all numbers alike, and a network suffers more from that than from as much independent noise."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Transform:
         spectrum: Whether the other axes are transformed.
         rounding: Added to a magnitude before it is cut off to an integer.
         clamp: Whether the value is never negative.
+        emphasis: float32, for each of `axes` the weights of its frequencies; none: 1.
     """
 
     shape: tuple[int, ...]
@@ -52,6 +54,7 @@ class Transform:
     spectrum: bool
     rounding: float
     clamp: bool
+    emphasis: tuple[Floats, ...] = ()
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -73,14 +76,22 @@ class Transform:
         """Shape of the transformed value."""
         return tuple(self.shape[axis] for axis in self.order)
 
+    def waves(self, i: int, *, back: bool = False) -> Floats:
+        """Rows of the cosine transform of one of `axes`, with their weights; or those that undo it."""
+        rows = cosines(self.shape[self.axes[i]])
+        if not self.emphasis:
+            return rows
+        weight = self.emphasis[i][:, None]
+        return rows / weight if back else rows * weight
+
     def forward(self, value: Floats) -> Floats:
         """The transformed value, in steps; any number of samples along the first axis."""
         y = np.moveaxis(value, self.channel, -1)
         y = (y @ self.matrix.T if self.matrix.ndim == 2 else y * self.matrix) + self.bias
         if not self.spectrum:
             return np.ascontiguousarray(y)
-        for axis in range(1, y.ndim - 1):
-            y = np.moveaxis(np.moveaxis(y, axis, -1) @ cosines(y.shape[axis]).T, -1, axis)
+        for i in range(len(self.axes)):
+            y = np.moveaxis(np.moveaxis(y, i + 1, -1) @ self.waves(i).T, -1, i + 1)
         return np.ascontiguousarray(y.transpose(0, y.ndim - 1, *range(y.ndim - 2, 0, -1)))
 
     def backward(self, coded: Floats) -> Floats:
@@ -88,8 +99,8 @@ class Transform:
         y = coded
         if self.spectrum:
             y = y.transpose(0, *range(y.ndim - 1, 1, -1), 1)
-            for axis in range(1, y.ndim - 1):
-                y = np.moveaxis(np.moveaxis(y, axis, -1) @ cosines(y.shape[axis]), -1, axis)
+            for i in range(len(self.axes)):
+                y = np.moveaxis(np.moveaxis(y, i + 1, -1) @ self.waves(i, back=True), -1, i + 1)
         x = (y @ self.inverse.T if self.inverse.ndim == 2 else y * self.inverse) + self.offset
         x = np.maximum(x, 0) if self.clamp else x
         return np.ascontiguousarray(np.moveaxis(x, -1, self.channel))
@@ -111,13 +122,16 @@ def make(spec: Spec, coding: Coding, shape: tuple[int, ...]) -> Transform:
         step = spec.step * coding.deviation
         # Without a transform zeros behind a ReLU stay zeros.
         offset = np.zeros_like(mean) if spec.kind == "step" and clamp else mean
-        rows = _basis(coding, channels) if spec.klt else np.ones(channels)
-        matrix, inverse = rows / step, rows.T * step
+        rows = _basis(coding, channels) if spec.klt else _weights(coding, channels)
+        matrix, inverse = rows / step, (np.linalg.inv(rows) if spec.klt else 1 / rows) * step
         bias = -(matrix @ offset if spec.klt else matrix * offset)
     arrays = {"matrix": matrix, "inverse": inverse, "bias": bias, "offset": offset}
     found = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
     rounding = 0.5 if spec.kind in INTEGERS else DEAD_ZONE
-    return Transform(shape, coding.channel, **found, spectrum=spec.dct, rounding=rounding, clamp=clamp)
+    emphasis = tuple(unpack(text) for text in coding.emphasis) if spec.dct else ()
+    return Transform(
+        shape, coding.channel, **found, spectrum=spec.dct, rounding=rounding, clamp=clamp, emphasis=emphasis
+    )
 
 
 def limits(spec: Spec) -> tuple[int, int]:
@@ -140,6 +154,10 @@ def _basis(coding: Coding, channels: int) -> NDArray[np.float64]:
     if not coding.basis:
         raise ModelError("its channels could not be decorrelated", hint="more calibration data, or dct")
     return unpack(coding.basis).reshape(channels, channels).astype(np.float64)
+
+
+def _weights(coding: Coding, channels: int) -> NDArray[np.float64]:
+    return unpack(coding.weights).astype(np.float64) if coding.weights else np.ones(channels)
 
 
 @lru_cache(maxsize=64)

@@ -119,7 +119,13 @@ class Coding(Annotation):
     least: str
     greatest: str
     basis: str = ""
-    """Orthonormal rows that decorrelate the channels (Karhunen-Loeve); empty where too little was seen."""
+    """Rows that decorrelate the channels (Karhunen-Loeve); empty where too little was seen.
+
+    They are orthonormal in units of the answer's sensitivity, where that was measured."""
+    weights: str = ""
+    """Per channel, what its numbers are multiplied by where channels are not mixed; empty: 1."""
+    emphasis: tuple[str, ...] = ()
+    """Per axis along space or time the same for its frequencies; empty: 1."""
     coders: dict[str, Coder] = field(default_factory=dict)
     """By the name of the encoding."""
 

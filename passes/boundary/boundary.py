@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecut.ir import annotations, encoding, extract
-from edgecut.ir.annotations import Coding, Divided, Encoding, Encodings, Profile
+from edgecut.ir.annotations import Coder, Coding, Divided, Encoding, Encodings, Profile
 from edgecut.ir.encoding import Spec
 from edgecut.ir.errors import EdgecutError, ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.boundary import activations, statistics
+from edgecut.passes.boundary import activations, sensitivity, statistics
 from edgecut.passes.boundary import candidate as trial
-from edgecut.passes.boundary.activations import Place, Seen
+from edgecut.passes.boundary.activations import Place
 from edgecut.passes.boundary.candidate import Candidate, Speeds, Suffix
 from edgecut.passes.numerics import Runner
 
@@ -38,12 +38,15 @@ class Boundary(Pass):
 
     name: ClassVar[str] = "boundary"
     cacheable: ClassVar[bool] = False
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     calibration: Path | None = option(None, help="data: half to fit to, half to measure on", file=True)
     encodings: tuple[str, ...] = option((), help="try these only, such as [int8,klt-dct{step=0.5}]")
     values: tuple[str, ...] = option((), help="look at these crossing tensors only")
     samples: int = option(64, help="samples to use at most, from both halves together")
+    probes: int = option(
+        sensitivity.PROBES, help="runs by which the answer's sensitivity to each channel is measured; 0: none"
+    )
     edge: str | None = option(None, help="device whose speed counts, if not the profile's")
     cloud: str | None = option(None, help="server whose speed counts, if not the profile's")
 
@@ -54,6 +57,8 @@ class Boundary(Pass):
             encoding.parse(text)
         if self.samples < 8:
             raise UsageError("needs at least 8 samples", where="boundary{samples}")
+        if self.probes < 0:
+            raise UsageError("cannot be negative", where="boundary{probes}")
         if self.calibration is None:
             raise UsageError("needs calibration data", where="boundary", hint="--calibration DATA")
 
@@ -70,13 +75,18 @@ class Boundary(Pass):
         with context.progress.task("measuring encodings", len(chosen)) as advance:
             half = (len(samples) + 1) // 2
             for seen in activations.walk(program, chosen, samples):
-                suffix = _suffix(program, seen, half, labels)
+                _, cloud = extract.split(program, seen.place.cut)
+                assert cloud is not None, "a value that crosses is read"
+                suffix = Suffix(Runner(cloud), seen.feeds[half:], labels)
                 for name in seen.place.made:
                     candidate = seen.divided(name, half)
-                    table, coding = self._table(program, candidate, suffix, speeds)
+                    axis = statistics.channel_axis(program, name)
+                    coding = statistics.of_value(candidate.real(candidate.fit), axis)
+                    coding = sensitivity.weigh(coding, candidate, cloud, seen.feeds[:half], self.probes)
+                    table, coders = self._table(candidate, coding, suffix, speeds)
                     value = program.value(name)
                     annotations.put(value, Encodings(tuple(table), len(candidate.report)))
-                    annotations.put(value, coding)
+                    annotations.put(value, replace(coding, coders=coders))
                     tensors, found = tensors + 1, found + len(table)
                 advance()
         context.metrics["tensors"] = float(tensors)
@@ -113,21 +123,19 @@ class Boundary(Pass):
         return [Place(cut, made) for cut, made in wanted if made]
 
     def _table(
-        self, program: Program, candidate: Candidate, suffix: Suffix, speeds: Speeds
-    ) -> tuple[list[Encoding], Coding]:
-        name = candidate.name
-        coding = statistics.of_value(candidate.real(candidate.fit), statistics.channel_axis(program, name))
+        self, candidate: Candidate, coding: Coding, suffix: Suffix, speeds: Speeds
+    ) -> tuple[list[Encoding], dict[str, Coder]]:
         size = candidate.report[0].nbytes
         scored = any(a.ndim == 2 and a.shape[1] > 1 for a in suffix.expected[0].values())
         table = [Encoding(candidate.dtype, size, size, 1.0 if scored else None, accuracy=suffix.accuracy)]
         coders = {}
         for tried in self._tries(candidate, coding):
-            figures = trial.measure(tried, suffix, name, speeds)
+            figures = trial.measure(tried, suffix, candidate.name, speeds)
             table.append(figures)
             coders[figures.name] = tried.coder
             if figures.agreement is not None and figures.agreement < HOPELESS and not self.encodings:
                 break
-        return table, replace(coding, coders=coders)
+        return table, coders
 
     def _tries(self, candidate: Candidate, coding: Coding) -> Iterator[trial.Tried]:
         """Encodings one after the other; of the transforms the one that takes the fewest bytes."""
@@ -148,12 +156,6 @@ class Boundary(Pass):
     def _speeds(self, program: Program) -> Speeds:
         profile = annotations.require(program.model, Profile, "run the profile pass first")
         return Speeds(_slowness(self.edge or profile.edge), _slowness(self.cloud or profile.cloud))
-
-
-def _suffix(program: Program, seen: Seen, fitted: int, labels: list[int] | None) -> Suffix:
-    _, cloud = extract.split(program, seen.place.cut)
-    assert cloud is not None, "a value that crosses is read"
-    return Suffix(Runner(cloud), seen.feeds[fitted:], labels)
 
 
 def _at(kind: str, step: float) -> Spec:

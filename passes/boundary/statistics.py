@@ -1,5 +1,7 @@
 """Statistics of a crossing value on calibration data: all that its transforms are made of."""
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as oir
 from numpy.typing import NDArray
@@ -39,17 +41,24 @@ def of_value(samples: Floats, channel: int) -> Coding:
 
 
 def _basis(centred: Floats) -> str:
-    """Orthonormal rows along which the channels are not correlated, those of most variance first."""
     seen, channels = centred.shape
     if channels < 2 or channels > MAX_CHANNELS or seen < SEEN * channels:
         return ""
+    return transform.pack(principal(centred))
+
+
+def principal(centred: NDArray[Any]) -> NDArray[np.float64]:
+    """Orthonormal rows along which channels are not correlated, those of most variance first.
+
+    Args:
+        centred: ``[seen, channels]`` without their means.
+    """
     wide = centred.astype(np.float64)
-    _, vectors = np.linalg.eigh(wide.T @ wide / seen)
+    _, vectors = np.linalg.eigh(wide.T @ wide / len(wide))
     rows = vectors.T[::-1]
     # Of either sign a vector will do: the one is taken whose largest element is positive.
     largest = np.abs(rows).argmax(axis=1)
-    rows = rows * np.sign(rows[np.arange(channels), largest])[:, None]
-    return transform.pack(rows)
+    return np.asarray(rows * np.sign(rows[np.arange(len(rows)), largest])[:, None], np.float64)
 
 
 _CHANNELS_FIRST = frozenset({
