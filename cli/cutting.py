@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from edgecut.cli import sharing
 
 CUT, BUDGETS, PRIVACY, SITUATION = "Cut", "Budgets", "Privacy", "Network and server"
 FEATURES = "Mode features: the backbone on the edge, the head in the cloud"
@@ -27,7 +26,7 @@ def _switch(name: str, help: str, panel: str) -> tuple[Any, Any]:
     return Annotated[bool, typer.Option(name, help=help, rich_help_panel=panel)], False
 
 
-FLAGS: dict[str, tuple[Any, Any]] = {
+FLAGS: sharing.Flags = {
     "network": _flag("Network: a name, or a .toml file.", "NETWORK", SITUATION, str, "wifi"),
     "up_mbps": _flag("Uplink, in place of the network's.", "MBPS", SITUATION, float),
     "rtt_ms": _flag("Round trip, in place of the network's.", "MS", SITUATION, float),
@@ -50,9 +49,19 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "data": _flag("Real inputs: for mode input, --boundary (build: --calibration).", "DATA", CUT, Path),
     "max_input_bytes": _flag("Larger inputs go straight to the cloud.", "N", ROUTER, int),
     "require_win": _flag("Fail unless splitting wins by this, such as 10%.", "PERCENT", CUT),
-    "measure": _switch("--measure", "Build and time the cuts, and plan with what they took.", CUT),
-    "runs": _flag("With --measure: timed inferences at most.", "N", CUT, int, 0),
-    "threads": _flag("With --measure: CPU threads on either side.", "N", CUT, int, 1),
+    "measure": (
+        Annotated[
+            bool | None,
+            typer.Option(
+                "--measure/--no-measure",
+                help="Time the halves of cuts, and plan with that; build does where --edge is local.",
+                rich_help_panel=CUT,
+            ),
+        ],
+        None,
+    ),
+    "runs": _flag("Of measuring: timed inferences at most; 0: as time allows.", "N", CUT, int, 0),
+    "threads": _flag("Of measuring: CPU threads on either side.", "N", CUT, int, 1),
     "max_latency_ms": _flag("Per inference.", "MS", BUDGETS, float),
     "max_energy_j": _flag("Per inference, of the device.", "J", BUDGETS, float),
     "max_cost_usd": _flag("Per inference.", "USD", BUDGETS, float),
@@ -67,32 +76,7 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     ),
     "declassify": _flag("What this node makes may be sent all the same.", "NODE", PRIVACY, list[str]),
 }
-"""Type and default of each flag in the order of the help, by the name of the pass's option."""
-
-
-def takes(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these flags, beneath its own; it gets them as text in its parameter ``cutting``.
-
-    A flag that the command has itself it keeps, and ``cutting`` holds its value too.
-    """
-
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        cutting = {name: given[name] for name in FLAGS}
-        given = {name: value for name, value in given.items() if name in taken}
-        command(**given, cutting=_as_text(cutting))
-
-    own = inspect.signature(command, eval_str=True)
-    taken = set(own.parameters)
-    kept = [p for p in own.parameters.values() if p.name != "cutting"]
-    flags = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-        for name, (kind, default) in FLAGS.items()
-        if name not in taken
-    ]
-    wrapped.__signature__ = own.replace(parameters=[*kept, *flags])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {}
-    return wrapped
+"""By the name of the pass's option."""
 
 
 def _as_text(given: dict[str, Any]) -> dict[str, Any]:
@@ -106,3 +90,7 @@ def _spelled(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, list) else str(value)
+
+
+takes = sharing.adds("cutting", FLAGS, _as_text)
+"""Gives a command these flags; it gets them as text in its parameter ``cutting``."""

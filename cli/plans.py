@@ -49,6 +49,8 @@ def plan(program: Program, *, as_json: bool) -> None:
     for base in made.baselines:
         table.add_row("", base.name, *_baseline(base), base.reason)
     _print(table)
+    if made.chosen.measured:
+        _print(f"measured of the halves themselves: {' and '.join(made.chosen.measured)}")
     for figures in made.cuts:
         if figures.together is not None:
             _print(f"{figures.cut.name}: {figures.together.describe()}")

@@ -53,6 +53,8 @@ def build(made: Manifest, folder: Path) -> None:
         upload = size(base.up_bytes) if base.up_bytes else ""
         table.add_row("", f"[dim]{escape(base.name)}[/]", latency, "", "", upload, base.reason)
     out.print(table)
+    if made.cuts[0].measured:
+        out.print(f"measured of the halves themselves: {' and '.join(made.cuts[0].measured)}")
     for cut in made.cuts:
         if cut.together is not None:
             out.print(f"{escape(cut.name)}: {cut.together.describe()}")

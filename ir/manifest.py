@@ -108,6 +108,8 @@ class CutRecord:
     """Best cut from this uplink bandwidth ..."""
     max_mbps: Optional[float] = None
     """... up to this one (null: no upper end; both 0: best nowhere, kept as a fallback)."""
+    measured: tuple[str, ...] = ()
+    """The sides whose time is what the half took; of the others it is the sum of the operators' times."""
     together: Optional[Together] = None
     """What its encodings do to the outputs together; null where it has none, or that was not measured."""
 

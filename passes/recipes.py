@@ -157,6 +157,8 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     Raises:
         UsageError: An option does not fit the others.
     """
+    from edgecut.targets.spec import load_device
+
     quantizing = replace(options.quantizing, scheme=_scheme(source, options))
     targets = {"edge": options.edge, "cloud": options.cloud}
     # Where it is left to us what runs on integers, both precisions are timed: not all is faster so.
@@ -176,6 +178,8 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
         chain.append(make("boundary", calibration=source.calibration, encodings=tuple(encodings), **own))
     if (boundary != "none" or cutting.get("mode") == "input") and source.calibration:
         cutting.setdefault("data", str(source.calibration))
+    if load_device(options.edge).is_local and cutting.get("mode") != "input":
+        cutting.setdefault("measure", "true")
     return [*chain, bind("partition", cutting), *emit(dynamic_batch=options.dynamic_batch)]
 
 

@@ -2,71 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecut.cli.cutting import takes
+from edgecut.cli import cutting, quantizing, sources
 from edgecut.cli.options import (
     COMPRESSION,
-    BestEffort,
-    Calibration,
     Cloud,
     Depfile,
     DynamicBatch,
     Edge,
     Finetune,
-    ImageInput,
-    ImageMean,
-    ImageScale,
-    ImageStd,
     Json,
-    Keep,
-    MaxAccuracyDrop,
-    Method,
-    MinAgreement,
-    MinSqnr,
-    Model,
     NoCache,
     PrintIrAfter,
-    Ranges,
-    Refine,
-    Samples,
     Scheme,
-    Shape,
     Sparse,
     Sparsity,
     TimePasses,
     VerifyEach,
 )
 
+if TYPE_CHECKING:
+    from edgecut.passes.recipes import Quantizing, Source
 
-@takes
+
+@cutting.takes
+@quantizing.takes
+@sources.takes
 def build(
-    model: Model,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Build directory, replaced as a whole.")
     ] = Path("build"),
     edge: Edge = "local",
     cloud: Cloud = "local",
-    calibration: Calibration = None,
-    shape: Shape = None,
-    image: ImageInput = None,
-    mean: ImageMean = None,
-    std: ImageStd = None,
-    scale: ImageScale = 1.0,
     quantize: Annotated[
         Scheme, typer.Option(help="auto: the targets' scheme where --calibration is given and it is faster.")
     ] = Scheme.auto,
-    method: Method = Ranges.auto,
-    samples: Samples = None,
-    keep: Keep = None,
-    max_accuracy_drop: MaxAccuracyDrop = None,
-    min_sqnr: MinSqnr = None,
-    min_agreement: MinAgreement = None,
-    best_effort: BestEffort = False,
-    refine: Refine = False,
     prune: Annotated[
         float,
         typer.Option(
@@ -106,25 +81,23 @@ def build(
     no_cache: NoCache = False,
     json: Json = False,
     *,
+    source: Source,
+    quantizing: Quantizing,
     cutting: dict[str, Any],
 ) -> None:
     """Compile a model into an edge half and a cloud half."""
     from edgecut.cli import session
     from edgecut.passes import recipes
 
-    declared = session.image(image, mean, std, scale)
-    source = recipes.Source(model, tuple(shape or ()), declared, calibration)
     if pipeline:
         passes = recipes.parse(source, pipeline)
     else:
-        quantizing = recipes.Quantizing(
-            quantize.value, method.value, samples, tuple(keep or ()), max_accuracy_drop, min_sqnr,
-            min_agreement, best_effort, False, refine,
-        )  # fmt: skip
+        quantizing = replace(quantizing, scheme=quantize.value)
         pruning = recipes.Pruning(
-            prune, prune_macs, prune_size, prune_speedup, samples=samples, finetune=finetune,
-            max_accuracy_drop=max_accuracy_drop, min_sqnr=min_sqnr, min_agreement=min_agreement,
-            best_effort=best_effort, sparsity=sparsity.value,
+            prune, prune_macs, prune_size, prune_speedup, samples=quantizing.samples, finetune=finetune,
+            max_accuracy_drop=quantizing.max_accuracy_drop, min_sqnr=quantizing.min_sqnr,
+            min_agreement=quantizing.min_agreement, best_effort=quantizing.best_effort,
+            sparsity=sparsity.value,
         )  # fmt: skip
         options = recipes.BuildOptions(edge, cloud, cutting, quantizing, pruning, dynamic_batch)
         passes = recipes.build(source, options)

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecut.cli import sources
 from edgecut.cli.options import (
-    Calibration,
     Depfile,
     DynamicBatch,
-    ImageInput,
-    ImageMean,
-    ImageScale,
-    ImageStd,
     Json,
-    Model,
     Scheme,
-    Shape,
     TimePasses,
 )
 
+if TYPE_CHECKING:
+    from edgecut.passes.recipes import Source
 
+
+@sources.takes
 def convert(
-    model: Model,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The .tflite file.", show_default=False)
     ],
-    calibration: Calibration = None,
-    shape: Shape = None,
-    image: ImageInput = None,
-    mean: ImageMean = None,
-    std: ImageStd = None,
-    scale: ImageScale = 1.0,
     quantize: Annotated[Scheme, typer.Option(help="auto: int8 where --calibration is given.")] = Scheme.auto,
     dynamic_batch: DynamicBatch = False,
     verify: Annotated[
@@ -42,14 +33,14 @@ def convert(
     depfile: Depfile = None,
     time_passes: TimePasses = False,
     json: Json = False,
+    *,
+    source: Source,
 ) -> None:
     """Write a whole model as one TFLite file."""
     from edgecut.cli import session, tables
     from edgecut.passes import depfile as rule
     from edgecut.passes import recipes
 
-    declared = session.image(image, mean, std, scale)
-    source = recipes.Source(model, tuple(shape or ()), declared, calibration)
     passes = recipes.convert(source, output, str(quantize), dynamic_batch=dynamic_batch, verify=verify)
     program = session.run(passes, session.Flags(time_passes, no_cache=True))
     if depfile:

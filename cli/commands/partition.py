@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from edgecut.cli.cutting import takes
+from edgecut.cli import cutting
 from edgecut.cli.options import Depfile, Json
 
 
-@takes
+@cutting.takes
 def partition(
     model: Annotated[Path, typer.Argument(help="A profiled IR file.", show_default=False)],
     output: Annotated[

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecut.cli import sources
 from edgecut.cli.options import (
     BestEffort,
-    Calibration,
     Depfile,
     Finetune,
-    ImageInput,
-    ImageMean,
-    ImageScale,
-    ImageStd,
     Json,
     MaxAccuracyDrop,
     MinAgreement,
     MinSqnr,
-    Model,
     NoCache,
     OutputFile,
     Samples,
-    Shape,
     Sparse,
     Sparsity,
 )
 
+if TYPE_CHECKING:
+    from edgecut.passes.recipes import Source
 
+
+@sources.takes
 def prune(
-    model: Model,
     output: OutputFile,
     ratio: Annotated[
         float, typer.Option(min=0.0, max=0.95, help="Share of channels to remove everywhere.")
@@ -48,7 +45,6 @@ def prune(
         str | None, typer.Option(metavar="TARGET", help="Of --sparsity: the server with sparse kernels.")
     ] = None,
     multiple: Annotated[int, typer.Option(min=1, help="Keep a multiple of so many channels.")] = 1,
-    calibration: Calibration = None,
     samples: Samples = None,
     flip: Annotated[bool, typer.Option("--flip", help="Use every image of the data mirrored too.")] = False,
     max_accuracy_drop: MaxAccuracyDrop = None,
@@ -61,14 +57,11 @@ def prune(
         Path | None,
         typer.Option(metavar="FILE", help="Of --finetune: written after each epoch, to go on from."),
     ] = None,
-    shape: Shape = None,
-    image: ImageInput = None,
-    mean: ImageMean = None,
-    std: ImageStd = None,
-    scale: ImageScale = 1.0,
     depfile: Depfile = None,
     no_cache: NoCache = False,
     json: Json = False,
+    *,
+    source: Source,
 ) -> None:
     """Remove whole channels from a model: a share, or as much as a budget allows; and 2:4 sparsity."""
     from edgecut.cli import compression_view, session
@@ -76,7 +69,6 @@ def prune(
     from edgecut.passes import recipes
     from edgecut.passes.effects import Effects
 
-    source = recipes.Source(model, tuple(shape or ()), session.image(image, mean, std, scale), calibration)
     pruning = recipes.Pruning(
         ratio, macs, size, speedup, multiple, "flip" if flip else "none", samples,
         max_accuracy_drop, min_sqnr, min_agreement, best_effort, finetune, epochs, checkpoint, sparsity.value,

@@ -53,6 +53,8 @@ class CutFigures:
     """This cut is the best one between these uplink bandwidths, ..."""
     max_mbps: float | None = None
     """... without an upper end if None; both 0 where it is the best nowhere (a fallback)."""
+    measured: tuple[Side, ...] = ()
+    """The sides whose time is what the half took, and no sum of its operators'."""
     together: Together | None = None
     """What its encodings do together; None where it has none, or that was not measured."""
 

@@ -37,8 +37,8 @@ class Boundary(Pass):
     """Fits coders to the tensors that may cross, and measures their bytes, damage and time."""
 
     name: ClassVar[str] = "boundary"
-    cacheable: ClassVar[bool] = False
-    version: ClassVar[int] = 3
+    cacheable: ClassVar[bool] = True
+    version: ClassVar[int] = 4
 
     calibration: Path | None = option(None, help="data: half to fit to, half to measure on", file=True)
     encodings: tuple[str, ...] = option((), help="try these only, such as [int8,klt-dct{step=0.5}]")
@@ -49,6 +49,11 @@ class Boundary(Pass):
     )
     edge: str | None = option(None, help="device whose speed counts, if not the profile's")
     cloud: str | None = option(None, help="server whose speed counts, if not the profile's")
+
+    def files(self) -> list[Path]:
+        """The data, and the user's target files."""
+        own = [Path(name) for name in (self.edge, self.cloud) if name and name.endswith((".toml", ".json"))]
+        return [*super().files(), *own]
 
     def check_before(self, program: Program) -> None:
         """The program must be profiled: only cuts between fusion groups matter."""

@@ -121,6 +121,7 @@ def _cut(program: Program, k: int, figures: CutFigures, paths: list[str]) -> Cut
         latency_s=figures.latency_s,
         min_mbps=figures.min_mbps,
         max_mbps=figures.max_mbps,
+        measured=figures.measured,
         together=figures.together,
     )
 

@@ -28,6 +28,7 @@ def html(made: Manifest, program: Program) -> str:
         f"<p class=sub>The upright line is the uplink of the plan, {up:g} Mbit/s.</p>",
         f"<p>{escape(made.router.cut)}: {escape(made.router.describe())}</p>" if made.router else "",
         "<h2>Cuts in this build</h2>",
+        _measured(made),
         _table(
             ("cut", "latency", "edge", "cloud", "upload", "best between"),
             ((("chosen" if i == 0 else ""), _cut_row(c)) for i, c in enumerate(made.cuts)),
@@ -108,6 +109,15 @@ def _sent_rows(made: Manifest) -> Iterable[tuple[str, list[str]]]:
         for sent in cut.sends:
             shape = " x ".join(map(str, sent.shape)) or "one number"
             yield "", [sent.name, cut.name, sent.dtype, shape, ", ".join(sent.labels) or "nothing private"]
+
+
+def _measured(made: Manifest) -> str:
+    """Which times are more than sums."""
+    sides = made.cuts[0].measured
+    rest = "; those of the other side are sums of its operators'" if len(sides) == 1 else ""
+    if not sides:
+        return "<p class=sub>Times are sums of those of the operators.</p>"
+    return f"<p class=sub>Times of {' and '.join(sides)} are those of the emitted halves{rest}.</p>"
 
 
 def _together(made: Manifest) -> Iterable[str]:

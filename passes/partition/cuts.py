@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as oir
 
 from edgecut.ir import annotations, extract
-from edgecut.ir.annotations import Cut, CutFigures, Encodings, Together
+from edgecut.ir.annotations import Cut, CutFigures, Encodings
 from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program, tensor_spec
 from edgecut.passes.partition.objective import Rates
@@ -97,11 +97,7 @@ def is_legal(problem: Problem, cloud: Mask) -> bool:
 
 
 def figures(
-    cut: Cut,
-    totals: Totals,
-    latency: Rates,
-    best: tuple[float, float | None] = (0.0, 0.0),
-    together: Together | None = None,
+    cut: Cut, totals: Totals, latency: Rates, best: tuple[float, float | None] = (0.0, 0.0)
 ) -> CutFigures:
     """What a cut is predicted, or was measured, to do.
 
@@ -110,7 +106,6 @@ def figures(
         totals: What it adds up to.
         latency: Prices of the latency at the plan's network.
         best: Between which uplink bandwidths it is the best one; both 0 if nowhere.
-        together: What its encodings do together, if that is known.
     """
     return CutFigures(
         cut=cut,
@@ -121,7 +116,6 @@ def figures(
         latency_s=latency.price(totals),
         min_mbps=best[0],
         max_mbps=best[1],
-        together=together,
     )
 
 

@@ -111,7 +111,7 @@ def explain(posed: Posed, request: Request, judged: Judge | None = None) -> Expl
         bindings=tuple(_bindings(posed, request, best)),
         changes=tuple(sorted(_changes(posed, request), key=lambda change: change.ratio)),
         pinned=tuple(problem.reasons.values()),
-        together=told(posed, best, judged),
+        together=told(posed, judged, best),
         ruled_out=tuple(b.quantity.cut for b in request.budgets if isinstance(b.quantity, Chosen)),
     )
 

@@ -5,13 +5,14 @@ other cut whose corrected prediction is below the best measured one is measured 
 by then no measurement changes which cut comes first.
 """
 
+import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgecut.ir import extract, files
-from edgecut.ir.annotations import Cut
+from edgecut.ir.annotations import Cut, Side
 from edgecut.ir.errors import TargetError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context
@@ -24,6 +25,8 @@ from edgecut.passes.partition.problem import Mask, Totals
 ROUNDS = 5
 BATCH = 4
 """At most so many rounds of so many cuts, besides the candidates."""
+MOST = 20_000
+"""So many cuts, each with each combination of encodings, are looked at."""
 
 
 @dataclass
@@ -89,7 +92,8 @@ class Measured:
         Predictions are corrected by how much longer than predicted either side has taken so far.
         """
         budgets, problem = self.request.budgets, self.posed.problem
-        found = [way for sides in placements(problem)[0] for way in codings.every(problem, sides)]
+        every = (way for sides in placements(problem)[0] for way in codings.every(problem, sides))
+        found = itertools.islice(every, MOST)
         rest = [cloud for cloud in found if all(budget.holds(problem, cloud) for budget in budgets)]
         for _ in range(ROUNDS):
             best = min(self.request.price(totals) for _, totals in self._kept().values())
@@ -121,13 +125,20 @@ def _ratio(pairs: Iterable[tuple[float, float]]) -> float:
     return after / before if before > 0 else 1.0
 
 
-def check_reachable(at: Situation) -> None:
-    """Raise a `TargetError` unless at least one side can be measured."""
-    edge, cloud = at.edge is not None and at.edge.reach, at.cloud is not None and at.cloud.is_local
-    if not edge and not cloud:
+def reachable(at: Situation) -> tuple[Side, ...]:
+    """The sides that can be measured.
+
+    Raises:
+        TargetError: Neither can.
+    """
+    found: list[Side] = ["edge"] if at.edge is not None and at.edge.reach else []
+    if at.cloud is not None and at.cloud.is_local:
+        found.append("cloud")
+    if not found:
         raise TargetError(
             "neither side is at hand to be measured", hint="use local, ssh:// or adb:// targets"
         )
+    return tuple(found)
 
 
 def _edge(program: Program, cuts: Sequence[Cut], at: Situation, threads: int, runs: int) -> dict[int, float]:

@@ -37,9 +37,14 @@ class Budget:
         """Whether a placement keeps to it."""
         return self.allows(self.quantity.value(problem, cloud))
 
+    @property
+    def most(self) -> float:
+        """The limit, with room for rounding."""
+        return self.limit + SLACK * max(abs(self.limit), 1e-6)
+
     def allows(self, value: float) -> bool:
         """Whether a value of the quantity keeps to it."""
-        return value <= self.limit + SLACK * max(abs(self.limit), 1e-6)
+        return value <= self.most
 
     def check(self, problem: Problem, cloud: Mask, name: str) -> None:
         """Raise a `ConstraintError` where the placement of a named cut does not keep to it."""
@@ -86,7 +91,7 @@ class MixedSolver:
         current = model.legal(self.problem, *self._pins)
         current.add_codings()
         for budget in self.budgets:
-            current.add_limit(budget.quantity.expression(current), budget.limit)
+            current.add_limit(budget.quantity.expression(current), budget.most)
         answer = np.zeros(len(self.problem.groups), bool)
         for quantity in map(_quantity, priorities):
             expression = quantity.expression(current)

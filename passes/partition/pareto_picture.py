@@ -6,7 +6,7 @@ from edgecut.passes.partition.picture import Dot, Line, Picture, Words
 from edgecut.passes.partition.sweep_picture import shortened
 
 WIDTH, HEIGHT = 720, 440
-LEFT, RIGHT, TOP, BOTTOM = 110, 230, 50, 60
+LEFT, RIGHT, TOP, BOTTOM = 110, 230, 60, 60
 COLOUR, SOFT = "#0072b2", "#666666"
 
 
@@ -17,12 +17,15 @@ def picture(found: Front) -> Picture:
         (_place(x, xs, LEFT, WIDTH - RIGHT), _place(y, ys, HEIGHT - BOTTOM, TOP))
         for x, y in zip(xs, ys, strict=True)
     )
-    items: list[Line | Dot | Words] = [Line(points, COLOUR, 2)] if len(points) > 1 else []
+    # Of three objectives the points lie on no line.
+    is_line = len(points) > 1 and len(found.objectives) == 2
+    items: list[Line | Dot | Words] = [Line(points, COLOUR, 2)] if is_line else []
     for (x, y), point in zip(points, found.points, strict=True):
         prices = [shown(p, unit) for p, unit in zip(point.prices, found.units, strict=True)]
         items.append(Dot((x, y), COLOUR))
-        items.append(Words((x + 10, y - 8), shortened(point.cut.name), title=point.cut.name))
-        items.append(Words((x + 10, y + 7), ", ".join(prices), colour=SOFT))
+        # Above and to the right of the point: the line falls.
+        items.append(Words((x + 8, y - 20), shortened(point.cut.name), title=point.cut.name))
+        items.append(Words((x + 8, y - 6), ", ".join(prices), colour=SOFT))
     across, up = (f"{name}, {unit}" for name, unit in zip(found.objectives[:2], found.units[:2], strict=True))
     items.append(Words(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14), across, "middle"))
     items.append(Words((24, (TOP + HEIGHT - BOTTOM) / 2), up, "middle", upward=True))

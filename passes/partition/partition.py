@@ -1,6 +1,7 @@
 """The pass that decides what runs where."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Literal
 
 from edgecut.frontends import data as inputs
 from edgecut.ir import annotations, extract
-from edgecut.ir.annotations import Placement, Plan, Profile, Router
+from edgecut.ir.annotations import Placement, Plan, Profile, Router, Side
 from edgecut.ir.errors import EdgecutError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, Pass, option
@@ -37,7 +38,8 @@ from edgecut.targets.spec import Device, Network, load_device, load_network
 class Partition(Pass):
     """Find the best cut for a network, and all others that are the best at some bandwidth, exactly.
 
-    Solving takes less time than the cache would, so results are not cached.
+    Solving takes less time than the cache would, so results are cached only where cuts are measured: the same
+    build then has the same figures.
     """
 
     name = "partition"
@@ -93,6 +95,7 @@ class Partition(Pass):
         Raises:
             UsageError: One is out of its range, or does not go with another.
         """
+        object.__setattr__(self, "cacheable", self.measure)
         positive = ("up_mbps", "load", *(name for name in vars(self) if name.startswith("max_")))
         for name in positive:
             value = getattr(self, name)
@@ -111,8 +114,8 @@ class Partition(Pass):
             self._check_router()
         elif self.max_input_bytes is not None:
             raise UsageError("goes with mode=input", where="partition{max_input_bytes}")
-        if self.min_agreement is not None and not 0 < self.min_agreement < 1:
-            raise UsageError("has to be above 0 and below 1", where="partition{min_agreement}")
+        if self.min_agreement is not None and not 0 < self.min_agreement <= 1:
+            raise UsageError("has to be above 0, and 1 at most", where="partition{min_agreement}")
         errors = (self.min_agreement, self.max_accuracy_drop, self.min_sqnr)
         if self.boundary == codings.AUTO and all(limit is None for limit in errors):
             hint = "min_agreement, max_accuracy_drop or min_sqnr"
@@ -170,9 +173,10 @@ class Partition(Pass):
     def _planned(self, posed: Posed, context: Context) -> Plan:
         measured: Measured | None = None
         known: Known | None = None
+        sides: tuple[Side, ...] = ()
         if self.measure:
             at = self.request(posed.program)
-            measuring.check_reachable(at.situation)
+            sides = measuring.reachable(at.situation)
             measured = Measured(posed, at, self.runs, self.threads)
 
         def offer(wanted: Request) -> list[Band]:
@@ -183,7 +187,8 @@ class Partition(Pass):
         request, judged = self.settled(posed, context.warn, offer)
         if known is None and measured is not None:
             offer(request)
-        made = planning.plan(posed, request, known, lambda cloud: together.told(posed, cloud, judged))
+        told = functools.partial(together.told, posed, judged)
+        made = planning.plan(posed, request, known, told, sides)
         if judged is None and any(len(f.cut.encodings) > 1 for f in made.cuts):
             context.warn("what encodings do together was not measured: that takes --data")
         return made
@@ -294,9 +299,10 @@ def _weights(texts: tuple[str, ...]) -> dict[str, float]:
         name, _, weight = text.partition("=")
         try:
             found[name] = float(weight)
-        except ValueError as error:
-            where = "partition{weights}"
-            raise UsageError(f"is {text!r}", where=where, hint="such as latency=1,energy=0.5") from error
+        except ValueError:
+            found[name] = math.nan
+        if not math.isfinite(found[name]):
+            raise UsageError(f"is {text!r}", where="partition{weights}", hint="such as latency=1,energy=0.5")
     return found
 
 

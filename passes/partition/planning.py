@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgecut.ir import extract
-from edgecut.ir.annotations import Cut, Plan, Together
+from edgecut.ir.annotations import Cut, Plan, Side, Together
 from edgecut.ir.program import Program
 from edgecut.passes.partition import codings, cuts, features, nearest, objective, reader
 from edgecut.passes.partition.baselines import baselines
@@ -115,6 +115,7 @@ def plan(
     request: Request,
     known: Known | None = None,
     told: Callable[[Mask], Together | None] = lambda placement: None,
+    timed: tuple[Side, ...] = (),
 ) -> Plan:
     """The plan of a profiled program.
 
@@ -123,6 +124,7 @@ def plan(
         request: What is wanted.
         known: Placements that have been measured; the plan is then made of these only.
         told: What the encodings of a placement do together.
+        timed: The sides whose times have been measured, where placements have.
 
     Raises:
         ConstraintError: No cut is legal and within the budgets, or the forced one is not.
@@ -136,7 +138,8 @@ def plan(
     for band in bands:
         totals = measured.get(band.cloud.tobytes()) or problem.totals(band.cloud)
         best = band.min_mbps, band.max_mbps
-        made.append(cuts.figures(posed.cut(band.cloud), totals, rates, best, told(band.cloud)))
+        figures = cuts.figures(posed.cut(band.cloud), totals, rates, best)
+        made.append(replace(figures, measured=timed, together=told(band.cloud)))
     return Plan(
         objective=request.objective,
         network=network.name,

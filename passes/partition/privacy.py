@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from edgecut.ir import annotations, extract
 from edgecut.ir.annotations import Privacy
+from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.partition import named
 
@@ -32,10 +33,11 @@ def taint(program: Program, private: Sequence[str], declassify: Sequence[str]) -
         declassify: Names of nodes (as in the imported model) whose outputs may be sent, whatever they read.
 
     Raises:
-        UsageError: There is no such input or node.
+        UsageError: There is no such input or node, or a declassifier reads nothing private.
     """
     labels = _inputs(program, private)
-    ends = {node for name in declassify for node in named.nodes(program, name, "--declassify")}
+    named_ends = {name: named.nodes(program, name, "--declassify") for name in declassify}
+    ends = {node for nodes in named_ends.values() for node in nodes}
     sealed = set(labels)
     for node in program.nodes:
         reads = [v.name for v in extract.reads(node) if v is not None and v.name]
@@ -45,6 +47,9 @@ def taint(program: Program, private: Sequence[str], declassify: Sequence[str]) -
             labels.update((name, tuple(sorted(found))) for name in names)
         if node not in ends and not sealed.isdisjoint(reads):
             sealed.update(names)
+    for name, nodes in named_ends.items():
+        if not any(v is not None and v.name in labels for node in nodes for v in extract.reads(node)):
+            raise UsageError(f"{name!r} reads nothing private", where="--declassify")
     return Labels(labels, frozenset(sealed))
 
 

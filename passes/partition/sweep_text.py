@@ -5,14 +5,14 @@ import string
 import numpy as np
 
 from edgecut.ir.printer import seconds
-from edgecut.passes.partition.sweep import Sweep, grid, name_at
+from edgecut.passes.partition.sweep import Curve, Sweep, grid, name_at
 
 WIDTH, HEIGHT = 72, 16
 MARGIN = 10
 
 
 def text(drawn: Sweep) -> str:
-    """Draw a sweep with letters for cuts and dots for where a cut is not the best."""
+    """Draw a sweep: letters for cuts, dots for where a cut is not the best, digits for not splitting."""
     names = list(dict.fromkeys(s.name for s in (*drawn.best, *(s for row in drawn.rows for s in row.best))))
     letters = dict(zip(names, string.ascii_uppercase + string.ascii_lowercase, strict=False))
     axis = _axis(drawn)
@@ -31,9 +31,8 @@ def _plot(drawn: Sweep, letters: dict[str, str]) -> str:
     canvas = np.full((HEIGHT, WIDTH), " ")
     for row in prices:
         _mark(canvas, row, np.full(WIDTH, "."), top, bottom)
-    for curve in drawn.curves:
-        if curve.is_baseline:
-            _mark(canvas, curve.at(mbps), np.full(WIDTH, "-"), top, bottom)
+    for sign, curve in _baselines(drawn):
+        _mark(canvas, curve.at(mbps), np.full(WIDTH, sign), top, bottom)
     _mark(canvas, lowest, best, top, bottom)
     lines = []
     for i, cells in enumerate(canvas):
@@ -43,12 +42,22 @@ def _plot(drawn: Sweep, letters: dict[str, str]) -> str:
     return "\n".join([f"{drawn.objective} on {drawn.network}, round trip {seconds(drawn.rtt_s)}", *lines])
 
 
+def _baselines(drawn: Sweep) -> list[tuple[str, Curve]]:
+    """What not splitting takes, with a digit each."""
+    return [(str(i), c) for i, c in enumerate((c for c in drawn.curves if c.is_baseline), start=1)]
+
+
 def _mark(canvas: np.ndarray, prices: np.ndarray, signs: np.ndarray, top: float, bottom: float) -> None:
+    """Draw a curve; where it is steeper than a row per column, without gaps."""
     heights = np.log10(np.maximum(prices, 1e-12))
     rows = np.rint((top - heights) / (top - bottom) * (HEIGHT - 1)).astype(int)
+    before = rows[0]
     for column, (row, sign) in enumerate(zip(rows, signs, strict=True)):
-        if 0 <= row < HEIGHT:
-            canvas[row, column] = sign
+        reached = range(min(row, before + 1), max(row, before - 1) + 1)
+        for at in reached:
+            if 0 <= at < HEIGHT:
+                canvas[at, column] = sign
+        before = row
 
 
 def _axis(drawn: Sweep) -> str:
@@ -81,8 +90,7 @@ def _map(drawn: Sweep, letters: dict[str, str]) -> str:
 
 def _legend(drawn: Sweep, letters: dict[str, str]) -> str:
     lines = [f"{letter}  {name}" for name, letter in letters.items()]
-    if any(curve.is_baseline for curve in drawn.curves):
-        lines.append("-  " + ", ".join(c.name for c in drawn.curves if c.is_baseline))
+    lines += [f"{sign}  {curve.name}" for sign, curve in _baselines(drawn)]
     return "\n".join([*lines, f"^  {drawn.network}: {drawn.up_mbps:g} Mbit/s"])
 
 

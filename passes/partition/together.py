@@ -145,7 +145,7 @@ def settled(
     return replace(request, budgets=(*request.budgets, Budget(every, 0.0)))
 
 
-def told(posed: Posed, placement: Mask, judged: Judge | None) -> Together | None:
+def told(posed: Posed, judged: Judge | None, placement: Mask) -> Together | None:
     """What the encodings of a placement do together, where that is known; None where it uses none."""
     problem = posed.problem
     used = np.flatnonzero(problem.coded(placement))

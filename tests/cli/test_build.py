@@ -98,6 +98,42 @@ def test_two_builds_from_one_program_are_byte_identical(
     assert len(same) == len(files)
 
 
+def test_on_this_very_machine_the_cuts_are_timed_and_a_rebuild_is_byte_identical(
+    edgecut: Edgecut, tmp_path: Path
+) -> None:
+    here = ("--edge", "local", "--cloud", "local", "--network", "ethernet", "--runs", 5)
+    for name in ("a", "b"):
+        invoke("build", MODEL, *here, "-o", tmp_path / name)
+    made = manifest.read(tmp_path / "a")
+    assert {cut.measured for cut in made.cuts} == {("edge", "cloud")}
+    assert made.cuts[0].latency_s == min(cut.latency_s for cut in made.cuts)
+    assert (
+        "Times of edge and cloud are those of the emitted halves" in (tmp_path / "a/report.html").read_text()
+    )
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
+    assert filecmp.cmpfiles(tmp_path / "a", tmp_path / "b", files, shallow=False)[1:] == ([], [])
+    invoke("build", MODEL, *here, "--no-measure", "-o", tmp_path / "c")
+    assert {cut.measured for cut in manifest.read(tmp_path / "c").cuts} == {()}
+    assert "Times are sums of those of the operators" in (tmp_path / "c/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "measures"),
+    [
+        (("--edge", "local", "--cloud", "x86-vm"), True),
+        (("--edge", "local", "--no-measure"), False),
+        (("--edge", "raspberrypi4", "--cloud", "local"), False),
+        (("--edge", "local", "--mode", "input"), False),
+        (("--edge", "raspberrypi4", "--cloud", "local", "--measure"), True),
+    ],
+)
+def test_cuts_are_timed_by_default_where_the_edge_is_this_machine(
+    arguments: tuple[str, ...], measures: bool
+) -> None:
+    shown = invoke("build", MODEL, *IMAGE, "--calibration", CALIBRATION, *arguments, "--print-pipeline")
+    assert ("measure=true" in shown) is measures
+
+
 def test_the_manifest_fits_its_schema_and_lists_every_file(
     edgecut: Edgecut, profiled: Path, tmp_path: Path
 ) -> None:

@@ -276,7 +276,15 @@ def test_missing_figures_are_a_usage_error(bottleneck: Program) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"up_mbps": 0.0}, {"load": -1.0}, {"rtt_ms": -1.0}, {"max_memory_mb": 0.0}, {"weights": ("latency=1",)}],
+    [
+        {"up_mbps": 0.0},
+        {"load": -1.0},
+        {"rtt_ms": -1.0},
+        {"max_memory_mb": 0.0},
+        {"weights": ("latency=1",)},
+        {"objective": "weighted", "weights": ("latency=nan",)},
+        {"min_agreement": 1.01},
+    ],
 )
 def test_options_out_of_range_are_usage_errors(bottleneck: Program, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
@@ -366,6 +374,8 @@ def test_unknown_private_inputs_and_declassifiers_are_usage_errors(camera: Progr
         plan(camera, private=("fac",))
     with pytest.raises(UsageError, match="--declassify: no node named 'blurr'"):
         plan(camera, private=("face",), declassify=("blurr",))
+    with pytest.raises(UsageError, match="'blur' reads nothing private"):
+        plan(camera, private=("y",), declassify=("blur",))
 
 
 def test_options_print_back_as_the_text_that_makes_them() -> None:

@@ -47,6 +47,8 @@ def test_figures_are_what_the_halves_take_and_the_order_follows_them(profiled: P
     assert by_name["edge-only"].edge_s != before["edge-only"].edge_s
     assert by_name["edge-only"].up_bytes == before["edge-only"].up_bytes
     assert measured.chosen.latency_s == min(figures.latency_s for figures in measured.cuts)
+    assert {figures.measured for figures in measured.cuts} == {("edge", "cloud")}
+    assert {figures.measured for figures in predicted.cuts} == {()}
     baselines = {b.name: b.latency_s for b in measured.baselines}
     assert baselines["edge-only"] == by_name["edge-only"].latency_s
 
@@ -56,6 +58,17 @@ def test_what_cannot_be_reached_keeps_its_prediction(profiled: Program) -> None:
     predicted, measured = plan(profiled, replace(item, measure=False)), plan(profiled, item)
     seconds = [next(f.edge_s for f in p.cuts if f.cut.name == "edge-only") for p in (predicted, measured)]
     assert seconds[0] == seconds[1]
+    assert measured.chosen.measured == ("cloud",)
+
+
+def test_the_same_program_and_options_have_the_same_measured_figures(profiled: Program) -> None:
+    item = Partition(network="ethernet", rtt_ms=0.0, edge="local", cloud="local", measure=True, runs=5)
+    plans = []
+    for use_cache in (True, True, False):
+        made = pipeline.run([item], profiled, Context(), use_cache=use_cache)
+        plans.append(annotations.require(made.model, Plan, ""))
+    assert plans[0] == plans[1]
+    assert plans[0] != plans[2]
 
 
 def test_nothing_at_hand_is_a_target_error(profiled: Program) -> None:
