@@ -43,7 +43,9 @@ def test_the_sum_of_relative_excesses_is_the_least_there_is(
         return
     found = nearest.widened(problem, budgets)
     for first in (BYTES_SENT, budgets[0].quantity):
-        kept = MixedSolver(problem, found).minimize([first, BYTES_SENT])  # limits that are met exactly can be met
+        kept = MixedSolver(problem, found).minimize(
+            [first, BYTES_SENT]
+        )  # limits that are met exactly can be met
         assert all(budget.holds(problem, kept) for budget in found)
     needs = np.array([[b.quantity.value(problem, way) for b in budgets] for way in legal])
     limits = np.array([b.limit for b in budgets])
