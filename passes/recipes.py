@@ -84,7 +84,7 @@ class Pruning:
     min_agreement: float | None = None
     best_effort: bool = False
     finetune: bool = False
-    epochs: int = 40
+    epochs: int | None = None
     checkpoint: Path | None = None
     sparsity: str = "none"
     """``2:4`` zeroes weights after all that, for a server with sparse kernels."""
@@ -124,7 +124,7 @@ class Pruning:
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         if not self.finetune:
             return [make("prune", calibration=calibration, **named)]
-        shared = ("augment", "samples", "max_accuracy_drop", "min_sqnr", "min_agreement", "best_effort")
+        shared = ("samples", "max_accuracy_drop", "min_sqnr", "min_agreement", "best_effort")
         training = {name: named[name] for name in shared}
         if self.has_goal:
             named |= {"max_accuracy_drop": None, "min_sqnr": None, "min_agreement": None}

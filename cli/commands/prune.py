@@ -52,7 +52,9 @@ def prune(
     min_agreement: MinAgreement = None,
     best_effort: BestEffort = False,
     finetune: Finetune = False,
-    epochs: Annotated[int, typer.Option(min=1, help="Of --finetune, at most.")] = 40,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of --finetune, at most; default: some minutes' worth.")
+    ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Of --finetune: written after each epoch, to go on from."),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,47 @@ from edgecut.frontends.data import Dataset
 from edgecut.ir import files
 from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import augment, split
-from edgecut.passes.augment import Augment
+from edgecut.passes import effects, split
+from edgecut.passes.base import NoProgress, Progress
+from edgecut.passes.finetune import variety
 from edgecut.passes.finetune.module import Tensor, Trainable, require_torch
+from edgecut.passes.finetune.variety import Kind, Scale
 from edgecut.passes.numerics import Array, Runner
+
+Inputs = Mapping[str, Array]
 
 # An epoch counts as better from this share of the error on.
 _BETTER = 0.999
 # Root mean square that tensors of zeros, such as new biases, count as.
 _LEAST = 1e-3
+# Scores are divided by it before the softmax, so that the classes that lose teach too.
+_TEMPERATURE = 2.0
+# What is kept is the mean of the weights over about 1 / (1 - it) steps; each alone is noisy.
+_AVERAGE = 0.99
+# First steps, in which the learning rate rises.
+_WARM = 20
+# By default: multiply-accumulates of all samples together, some minutes of one core, and limits to epochs.
+_WORK, _EPOCHS = 2e12, (10, 250)
 
 
 @dataclass(frozen=True)
 class Training:
     """How it is trained."""
 
-    epochs: int = 40
-    learning_rate: float = 3e-3
-    batch: int = 32
-    patience: int = 10
-    """Epochs without a smaller error on held-out samples after which it ends."""
+    epochs: int | None = None
+    """None: as many as take some minutes."""
+    learning_rate: float = 4e-3
+    batch: int = 64
+    patience: int | None = None
+    """Epochs without a smaller error on held-out samples after which it ends; None: a third of all."""
     seed: int = 0
-    augment: Augment = "none"
+    augment: Kind = "auto"
+
+    def resolved(self, program: Program, samples: int) -> Training:
+        """With what is left open decided."""
+        work = max(1, effects.size(program).macs) * max(1, samples)
+        epochs = self.epochs or int(np.clip(_WORK / work, *_EPOCHS))
+        return replace(self, epochs=epochs, patience=self.patience or max(5, epochs // 3))
 
 
 @dataclass(frozen=True)
@@ -49,7 +68,7 @@ class Course:
     best_epoch: int
     """The epoch whose weights were kept; 0 are those it began with."""
     before: float
-    """Relative squared error of the scores on held-out samples."""
+    """Error on held-out samples."""
     after: float
 
 
@@ -59,9 +78,12 @@ def train(
     dataset: Dataset,
     how: Training,
     checkpoint: Path | None = None,
-    advance: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
 ) -> Course:
-    """Minimize the squared error of the outputs, before a final softmax, and store the best weights.
+    """Bring the outputs nearer to the teacher's, and store the best weights.
+
+    The error is the Kullback-Leibler divergence where an output is a softmax, else the squared error relative
+    to the answers.
 
     Args:
         teacher: The original.
@@ -69,7 +91,7 @@ def train(
         dataset: Inputs; every fourth is held out, and none of its labels is looked at.
         how: Settings.
         checkpoint: File written after each epoch, from which an interrupted training goes on.
-        advance: Called after each epoch.
+        progress: Shows the epochs.
 
     Raises:
         ModelError: The student has operators that cannot be trained through.
@@ -79,19 +101,22 @@ def train(
     outputs = [scores(student, spec.name) for spec in student.outputs]
     module = Trainable(student, outputs)
     module.check(next(iter(dataset)))
+    how = how.resolved(student, len(dataset))
+    assert how.epochs is not None
+    assert how.patience is not None
     key = _key(student, how)
-    fit = _Examples.of(teacher, augment.apply(split.fit(dataset), how.augment))
-    unseen = _Examples.of(teacher, split.test(dataset))
-    run = _Run(torch, module, fit, unseen, how)
+    answers = Answers.of(teacher)
+    run = _Run(torch, module, answers, _inputs(split.fit(dataset)), _inputs(split.test(dataset)), how)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint, key)
-    for _ in range(run.epoch):
-        advance()
-    while run.epoch < how.epochs and run.epoch - run.best_epoch < how.patience:
-        run.one_epoch()
-        if checkpoint is not None:
-            run.save(checkpoint, key)
-        advance()
+    with (progress or NoProgress()).task("finetuning", how.epochs) as advance:
+        for _ in range(run.epoch):
+            advance()
+        while run.epoch < how.epochs and run.epoch - run.best_epoch < how.patience:
+            run.one_epoch()
+            if checkpoint is not None:
+                run.save(checkpoint, key)
+            advance()
     module.load(run.best)
     module.store()
     return Course(run.epoch, run.best_epoch, run.before, run.lowest)
@@ -106,77 +131,103 @@ def scores(program: Program, output: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Examples:
-    """Inputs and the teacher's answers, each stacked along a new first axis."""
+class Answers:
+    """What the teacher says to inputs."""
 
-    inputs: dict[str, Array]
-    answers: list[Array]
-    scales: list[float]
-    """Mean square of each answer."""
-    centred: list[bool]
-    """Whether it goes into a softmax, which does not see the mean: that is left out."""
+    names: list[str]
+    softmax: list[bool]
+    """Whether these are scores of a softmax."""
+    run: Runner
 
     @classmethod
-    def of(cls, teacher: Program, dataset: Dataset) -> _Examples:
+    def of(cls, teacher: Program) -> Answers:
+        """Of all outputs."""
         outputs = [spec.name for spec in teacher.outputs]
         names = [scores(teacher, name) for name in outputs]
-        centred = [name != output for name, output in zip(names, outputs, strict=True)]
-        runner = Runner(teacher, names)
-        inputs: dict[str, list[Array]] = {}
-        answers: list[list[Array]] = [[] for _ in names]
-        for sample in dataset:
-            found = runner(sample)
-            for name, array in sample.items():
-                inputs.setdefault(name, []).append(array)
-            for kept, name, centre in zip(answers, names, centred, strict=True):
-                kept.append(found[name] - found[name].mean(-1, keepdims=True) if centre else found[name])
-        stacked = [np.stack(kept) for kept in answers]
-        scale = [float(np.mean(a.astype(np.float64) ** 2)) + 1e-30 for a in stacked]
-        return cls({n: np.stack(a) for n, a in inputs.items()}, stacked, scale, centred)
+        return cls(names, [n != o for n, o in zip(names, outputs, strict=True)], Runner(teacher, names))
 
-    def __len__(self) -> int:
-        return len(next(iter(self.inputs.values())))
+    def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """Each [samples, *shape in the graph], for inputs alike."""
+        count = len(next(iter(inputs.values())))
+        found = [self.run({n: a[i] for n, a in inputs.items()}) for i in range(count)]
+        return [np.stack([one[name] for one in found]) for name in self.names]
+
+
+def _inputs(dataset: Dataset) -> dict[str, Array]:
+    """All samples, each input stacked along a new first axis."""
+    found: dict[str, list[Array]] = {}
+    for sample in dataset:
+        for name, array in sample.items():
+            found.setdefault(name, []).append(array)
+    return {name: np.stack(arrays) for name, arrays in found.items()}
 
 
 class _Run:
     """A training under way."""
 
     def __init__(
-        self, torch: Any, module: Trainable, fit: _Examples, unseen: _Examples, how: Training
+        self, torch: Any, module: Trainable, answers: Answers, fit: Inputs, unseen: Inputs, how: Training
     ) -> None:
-        self._torch, self._module, self._fit, self._unseen, self._how = torch, module, fit, unseen, how
-        self._random = np.random.default_rng(how.seed)
+        self._torch, self._module, self._answers, self._how = torch, module, answers, how
+        self._fit, self._unseen = fit, unseen
+        self._known = answers(unseen)
+        self._powers = [float(np.mean(a.astype(np.float64) ** 2)) + 1e-30 for a in self._known]
+        self._scales = {name: Scale.of(array) for name, array in fit.items()}
         # Steps are relative to the size of a tensor: a layer that reads pixels of 0 to 255 has tiny weights.
         self._sizes = [
             max(float(p.detach().square().mean().sqrt()), _LEAST) for p in module.parameters.values()
         ]
-        self._optimizer = torch.optim.Adam([{"params": [p]} for p in module.parameters.values()])
-        self.epoch = self.best_epoch = 0
+        groups = [{"params": [p]} for p in module.parameters.values()]
+        self._optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
+        self._mean = {n: p.detach().clone() for n, p in module.parameters.items()}
+        self.epoch = self.best_epoch = self._step = 0
         self.best = module.state()
         self.before = self.lowest = self._error()
 
     def one_epoch(self) -> None:
-        """Go through the samples once, in a new order, and remember the weights if they are better."""
-        rate = self._how.learning_rate * 0.5 * (1 + math.cos(math.pi * self.epoch / self._how.epochs))
-        for group, size in zip(self._optimizer.param_groups, self._sizes, strict=True):
-            group["lr"] = rate * size
-        order = self._random.permutation(len(self._fit))
-        for start in range(0, len(order), self._how.batch):
-            loss = self._loss(self._fit, order[start : start + self._how.batch])
+        """Go through the samples once, altered anew, and remember the mean weights if they are better."""
+        count, size = len(next(iter(self._fit.values()))), self._how.batch
+        seed = [self._how.seed, self.epoch]
+        order = np.random.default_rng(seed).permutation(count)
+        for start in range(0, count, size):
+            at = order[start : start + size]
+            inputs = variety.batch(self._fit, at, self._how.augment, self._scales, [*seed, start])
+            self._set_rate(self.epoch + start / count)
+            loss = self._loss(inputs, self._answers(inputs))
             self._optimizer.zero_grad()
             loss.backward()
             self._optimizer.step()
+            self._average()
         self.epoch += 1
+        weights = self._module.state()
+        self._module.load({n: t.numpy() for n, t in self._mean.items()})
         error = self._error()
         if error < _BETTER * self.lowest:
             self.lowest, self.best, self.best_epoch = error, self._module.state(), self.epoch
+        self._module.load(weights)
+
+    def _set_rate(self, epoch: float) -> None:
+        """The learning rate falls along half a cosine."""
+        assert self._how.epochs is not None
+        rate = self._how.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / self._how.epochs))
+        rate *= min(1.0, (self._step + 1) / _WARM)
+        for group, size in zip(self._optimizer.param_groups, self._sizes, strict=True):
+            group["lr"] = rate * size
+
+    def _average(self) -> None:
+        self._step += 1
+        share = 1 - min(_AVERAGE, self._step / (self._step + 9))
+        with self._torch.no_grad():
+            for name, parameter in self._module.parameters.items():
+                self._mean[name].lerp_(parameter, share)
 
     def save(self, path: Path, key: str) -> None:
         """Write all that it takes to go on, whole or not at all."""
         state = {
             "key": key, "epoch": self.epoch, "best_epoch": self.best_epoch, "before": self.before,
-            "lowest": self.lowest, "optimizer": self._optimizer.state_dict(),
-            "weights": self._tensors(self._module.state()), "best": self._tensors(self.best),
+            "lowest": self.lowest, "step": self._step, "mean": self._mean,
+            "optimizer": self._optimizer.state_dict(), "weights": self._tensors(self._module.state()),
+            "best": self._tensors(self.best),
         }  # fmt: skip
         data = io.BytesIO()
         self._torch.save(state, data)
@@ -196,29 +247,36 @@ class _Run:
         self._optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.before, self.lowest = state["before"], state["lowest"]
-        for _ in range(self.epoch):  # the orders that were drawn already
-            self._random.permutation(len(self._fit))
+        self._step, self._mean = state["step"], state["mean"]
 
     def _tensors(self, state: Mapping[str, Array]) -> dict[str, Tensor]:
         return {name: self._torch.from_numpy(array) for name, array in state.items()}
 
     def _error(self) -> float:
-        total = 0.0
+        total, count = 0.0, len(next(iter(self._unseen.values())))
         with self._torch.no_grad():
-            for start in range(0, len(self._unseen), self._how.batch):
-                at = np.arange(start, min(start + self._how.batch, len(self._unseen)))
-                total += len(at) * float(self._loss(self._unseen, at))
-        return total / len(self._unseen)
+            for start in range(0, count, self._how.batch):
+                at = slice(start, start + self._how.batch)
+                inputs = {n: a[at] for n, a in self._unseen.items()}
+                loss = self._loss(inputs, [a[at] for a in self._known])
+                total += len(next(iter(inputs.values()))) * float(loss)
+        return total / count
 
-    def _loss(self, examples: _Examples, at: Array) -> Tensor:
-        batch = {n: self._torch.from_numpy(array[at]) for n, array in examples.inputs.items()}
-        found = self._module(batch)
+    def _loss(self, inputs: Mapping[str, Array], answers: list[Array]) -> Tensor:
+        found = self._module({n: self._torch.from_numpy(a) for n, a in inputs.items()})
         loss = 0.0
-        parts = zip(found, examples.answers, examples.scales, examples.centred, strict=True)
-        for tensor, answers, scale, centre in parts:
-            scored = tensor - tensor.mean(dim=-1, keepdim=True) if centre else tensor
-            loss = loss + ((scored - self._torch.from_numpy(answers[at])) ** 2).mean() / scale
+        for tensor, answer, softmax, power in zip(
+            found, answers, self._answers.softmax, self._powers, strict=True
+        ):
+            wanted = self._torch.from_numpy(answer)
+            own = self._divergence(tensor, wanted) if softmax else ((tensor - wanted) ** 2).mean() / power
+            loss = loss + own
         return loss
+
+    def _divergence(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Of softmax over the last axis, at a temperature; its square keeps gradients as large as without."""
+        first, second = ((t / _TEMPERATURE).log_softmax(-1) for t in (found, wanted))
+        return _TEMPERATURE**2 * (second.exp() * (second - first)).sum(-1).mean()
 
 
 def _key(program: Program, how: Training) -> str:

@@ -10,11 +10,11 @@ from edgecut.frontends import data
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import effects, numerics, split
-from edgecut.passes.augment import Augment
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.finetune import distil
 from edgecut.passes.finetune.distil import Training
 from edgecut.passes.finetune.module import require_torch
+from edgecut.passes.finetune.variety import Kind
 from edgecut.passes.quantize.budget import Budget, Judge
 
 
@@ -27,19 +27,26 @@ class Finetune(Pass):
     """
 
     name: ClassVar[str] = "finetune"
+    version: ClassVar[int] = 2
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
     samples: int | None = option(None, help="use only so many samples, from the start")
-    epochs: int = option(40, help="times that the data are gone through, at most")
-    learning_rate: float = option(
-        3e-3, help="of Adam, relative to the weights, at the start; it falls along a cosine"
+    epochs: int | None = option(
+        None, help="times that the data are gone through, at most; default: as many as take some minutes"
     )
-    batch: int = option(32, help="samples per step")
-    patience: int = option(10, help="end after so many epochs without a smaller error on held-out samples")
-    seed: int = option(0, help="of the order of the samples")
-    augment: Augment = option("none", help="flip: every image mirrored too")
+    learning_rate: float = option(
+        4e-3, help="of Adam, relative to the weights, at the start; it falls along a cosine"
+    )
+    batch: int = option(64, help="samples per step")
+    patience: int | None = option(
+        None, help="end after so many epochs without a smaller error on held-out samples; default: a third"
+    )
+    seed: int = option(0, help="of the order of the samples, and of how they are altered")
+    augment: Kind = option(
+        "auto", help="auto: inputs altered and mixed anew in every epoch; flip: images mirrored; none"
+    )
     checkpoint: Path | None = option(None, help="file written after each epoch, to go on from if interrupted")
     max_accuracy_drop: float | None = option(None, help="budget: points of top-1, with labels")
     min_sqnr: float | None = option(None, help="budget: dB at the worst output")
@@ -71,8 +78,7 @@ class Finetune(Pass):
         judge = Judge(teacher, unseen, unseen.labels)
         before = judge.quality(program)
         how = Training(self.epochs, self.learning_rate, self.batch, self.patience, self.seed, self.augment)
-        with context.progress.task("finetuning", self.epochs) as advance:
-            course = distil.train(teacher, program, dataset, how, self.checkpoint, advance)
+        course = distil.train(teacher, program, dataset, how, self.checkpoint, context.progress)
         quality = judge.quality(program)
         self._budget.require(quality, program.graph.name, self.best_effort, context.warn)
         context.metrics = {

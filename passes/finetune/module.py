@@ -10,7 +10,7 @@ import onnx_ir as oir
 
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes.finetune.operators import compute
+from edgecut.passes.finetune.operators import Unsupported, compute
 from edgecut.passes.numerics import Array, Runner, Sample
 
 Tensor = Any
@@ -35,8 +35,8 @@ def require_torch() -> Any:
 class Trainable:
     """A program that torch computes and differentiates.
 
-    The graph is written for one sample; batches are computed by vectorizing it, so that no shape in it has to
-    be understood.
+    The graph is written for one sample. Where its first axis can be made longer, which is tried, a batch goes
+    through as a whole; else by vectorizing the graph, so that no shape in it has to be understood.
 
     Args:
         program: What to train; `store` writes the weights back to it.
@@ -64,9 +64,13 @@ class Trainable:
             tensor.requires_grad_(True)
         if not self.parameters:
             raise ModelError("has no weights to train", where=program.graph.name)
+        self.takes_batches = False
+        """Whether a batch goes through as a whole; `check` finds out."""
 
     def __call__(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
         """The observed values, each [batch, ...], for inputs that are each [batch, *shape of the input]."""
+        if self.takes_batches:
+            return self._together(batch)
         names = list(batch)
 
         def single(*arrays: Tensor) -> tuple[Tensor, ...]:
@@ -83,6 +87,7 @@ class Trainable:
         batch = {n: self._torch.from_numpy(np.ascontiguousarray(a))[None] for n, a in sample.items()}
         with self._torch.no_grad():
             found = self(batch)
+            self.takes_batches = self._goes_together(batch)
         expected = Runner(self._program, self._observe)(sample)
         for name, tensor in zip(self._observe, found, strict=True):
             want = expected[name].astype(np.float64)
@@ -90,6 +95,33 @@ class Trainable:
             if error > _TOLERANCE:
                 what = f"torch computes it otherwise (relative error {error:.1e}), so it cannot be trained"
                 raise ModelError(what, where=name, hint="prune without finetune")
+
+    def _together(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """The batch along the first axis of the graph's own values."""
+        if any(tensor.shape[1] != 1 for tensor in batch.values()):
+            raise Unsupported("its inputs have no axis for a batch")
+        return [tensor[:, None] for tensor in self._run({n: t[:, 0] for n, t in batch.items()})]
+
+    def _goes_together(self, batch: Mapping[str, Tensor]) -> bool:
+        """Whether three samples at once give what each gives alone."""
+        three = {
+            n: self._torch.cat([t, t / 2, t.flip(-1)]) if t.is_floating_point() else self._torch.cat([t] * 3)
+            for n, t in batch.items()
+        }
+        alone = self(three)
+        try:
+            found = self._together(three)
+        except (
+            RuntimeError,
+            IndexError,
+            ModelError,
+            Unsupported,
+        ):  # what torch raises where shapes do not fit
+            return False
+        return all(
+            a.shape == f.shape and float((a - f).norm()) <= _TOLERANCE * max(float(a.norm()), 1e-12)
+            for a, f in zip(alone, found, strict=True)
+        )
 
     def state(self) -> dict[str, Array]:
         """Copies of the weights, by name."""

@@ -48,6 +48,8 @@ def _convolution(node: oir.Node, inputs: Sequence[Tensor]) -> Tensor:
     data, weight, *bias = inputs
     rank = weight.ndim - 2
     pads, strides, dilations = _window(node, rank)
+    if rank == 2 and not _is_vectorized(data):
+        data = data.contiguous(memory_format=torch.channels_last)  # much the faster on a CPU
     run = (torch.conv1d, torch.conv2d, torch.conv3d)[rank - 1]
     if pads[:rank] == pads[rank:]:
         padded, both = data, pads[:rank]
@@ -256,7 +258,9 @@ def _functional(name: str) -> Operator:
 
 
 def _reshape(node: oir.Node, inputs: Sequence[Tensor]) -> Tensor:
-    return inputs[0].reshape(_shape(node.outputs[0]))
+    data, shape = inputs[0], _shape(node.outputs[0])
+    # A first axis of one may be that of a batch.
+    return data.reshape(-1, *shape[1:]) if shape[:1] == (1,) and data.ndim else data.reshape(shape)
 
 
 def _transpose(node: oir.Node, inputs: Sequence[Tensor]) -> Tensor:
@@ -267,6 +271,11 @@ def _torch() -> Any:
     import torch
 
     return torch
+
+
+def _is_vectorized(tensor: Tensor) -> bool:
+    """Whether it stands for one sample of a batch."""
+    return bool(_torch()._C._functorch.is_batchedtensor(tensor))
 
 
 def _shape(value: oir.Value | None) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from edgecut.ir.program import Program
 from edgecut.passes.base import Context
 from edgecut.passes.finetune import module
 from edgecut.passes.finetune.finetune import Finetune
-from edgecut.passes.numerics import compare
+from edgecut.passes.numerics import Runner, compare
 from edgecut.passes.prune.channels import Prune
 
 pytest.importorskip("torch")
@@ -168,6 +168,45 @@ def test_torch_computes_what_onnx_runtime_does(build: Build) -> None:
         one = np.ones(1, np.float32)
         program.graph.register_initializer(_spare(one))
         module.Trainable(program, ["y"]).check({"x": x})
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs", "whole"),
+    [
+        pytest.param(NET, {"x": (1, 3, 8, 8)}, True, id="convolutions"),
+        pytest.param(
+            "net (float[1,4,6] x) => (float[4,2] y) { s = Squeeze(x, zero)  y = MatMul(s, w) }",
+            {"x": (1, 4, 6)}, False, id="no axis of the batch is left",
+        ),
+        pytest.param(
+            "net (float[4,6] x) => (float[4,2] y) { y = MatMul(x, w) }",
+            {"x": (4, 6)}, False, id="rows of one sample",
+        ),
+    ],
+)  # fmt: skip
+def test_a_batch_gives_what_its_samples_give(
+    build: Build, text: str, inputs: dict[str, tuple[int, ...]], whole: bool
+) -> None:
+    """Whether it goes through as a whole, which is faster, or sample by sample."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    if whole:
+        program = network(build)
+    else:
+        weight = rng.standard_normal((6, 2)).astype(np.float32)
+        zero = {"zero": np.array([0], np.int64)} if "zero" in text else {}
+        program = build(text, w=weight, **zero)
+    samples = [{n: rng.standard_normal(s).astype(np.float32) for n, s in inputs.items()} for _ in range(5)]
+    trained = module.Trainable(program, ["y"])
+    trained.check(samples[0])
+    with torch.no_grad():
+        (found,) = trained({n: torch.from_numpy(np.stack([s[n] for s in samples])) for n in inputs})
+    run = Runner(program)
+    expected = np.stack([run(sample)["y"] for sample in samples])
+    # float32 sums in another order.
+    assert np.allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert trained.takes_batches is whole
 
 
 def _spare(array: np.ndarray) -> Any:
