@@ -1,10 +1,11 @@
 """Requests from a device in a network namespace, told to it line by line.
 
-    slow_device.py BUILD URL [--policy NAME] [--cut NAME] [--seconds S]
+    slow_device.py BUILD URL [--policy NAME] [--cut NAME] [--deadline S]
 
 Both sides of a test share one processor, so each edge half is made to last as long as the manifest says, by
 sleeping. Everything else is the real thing. For each line on standard input, which is a number, so many
-requests are made; each is answered by one line of JSON: the cut, its seconds, why the edge answered alone.
+requests are made; each is answered by one line of JSON: the cut, its seconds, why the edge answered alone,
+and the share of the request that was sent; or the kind of error where it has no answer either.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from edgecut.ir.manifest import CutRecord
 from edgecut.runtime import policy, timing
+from edgecut.runtime.client import CloudError
 from edgecut.runtime.device import Device
 from edgecut.runtime.session import Session
 
@@ -52,10 +54,13 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--policy", default="feedback")
     parser.add_argument("--cut")
+    parser.add_argument("--deadline", type=float, help="seconds; the device's own if not given")
     arguments = parser.parse_args()
     device = SlowDevice(arguments.build, server=arguments.url)
     chosen = Only(arguments.cut) if arguments.cut else policy.load(arguments.policy)
-    session = Session(device, policy=chosen, hiccup_s=10.0 if arguments.cut else 0.25)
+    session = Session(
+        device, policy=chosen, deadline_s=arguments.deadline, hiccup_s=10.0 if arguments.cut else 0.25
+    )
     inputs = timing.random_inputs(device.manifest)
     for cut in device.manifest.cuts:
         if cut.signature:
@@ -63,9 +68,12 @@ def main() -> None:
     for line in sys.stdin:
         for _ in range(int(line)):
             start = time.perf_counter()
-            answer = session.infer(inputs)
-            seconds = time.perf_counter() - start
-            row = {"cut": answer.cut, "seconds": seconds, "at": start, "fallback": answer.fallback}
+            try:
+                answer = session.infer(inputs)
+                row = {"cut": answer.cut, "fallback": answer.fallback, "sent_part": answer.sent_part}
+            except CloudError as error:
+                row = {"cut": "", "fallback": "", "sent_part": 0.0, "error": error.kind}
+            row.update(seconds=time.perf_counter() - start, at=start)
             print(json.dumps(row), flush=True)
     session.close()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Optional
 
 import numpy as np
 
 from edgecut.ir.errors import ModelError
 from edgecut.ir.manifest import Sent
-from edgecut.runtime.stream import HEADER_BYTES, MAGIC, Stream, StreamError
+from edgecut.runtime.stream import MAGIC, Stream, StreamError
 from edgecut.runtime.tables import Tables
 
 
@@ -60,23 +61,20 @@ class Codec:
             return made.astype(self._sent.dtype, copy=False)
         return rounded(made, record.rounding / 256, record.low, record.high)
 
-    def encode(self, tensor: np.ndarray, max_bytes: Optional[int] = None) -> np.ndarray:
+    def encode(self, tensor: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
         """A tensor as its stream: uint8 with one dimension; the tensor itself where it has no coder.
 
         Args:
             tensor: As the cloud half takes it.
-            max_bytes: No more than this, if that leaves at least the first chunk.
+
+        Returns:
+            The stream, and the lengths at which a part of it ends; none where it has no coder.
         """
         if self.stream is None:
-            return tensor
-        parts = [self.stream.header()]
-        size = HEADER_BYTES
-        for i, chunk in enumerate(self.stream.chunks(tensor)):
-            size += len(chunk)
-            if i and max_bytes is not None and size > max_bytes:
-                break
-            parts.append(chunk)
-        return np.frombuffer(b"".join(parts), np.uint8)
+            return tensor, ()
+        parts = [self.stream.header(), *self.stream.chunks(tensor)]
+        ends = tuple(itertools.accumulate(map(len, parts)))
+        return np.frombuffer(b"".join(parts), np.uint8), ends[1:]
 
     def decode(self, data: np.ndarray) -> np.ndarray:
         """The tensor of a stream, or the best estimate from a part of one.

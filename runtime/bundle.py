@@ -37,6 +37,7 @@ MODULES = (
     "runtime/inputs.py",
     "runtime/litert.py",
     "runtime/router.py",
+    "runtime/sending.py",
     "runtime/quiet.py",
     "runtime/main.py",
     "runtime/objective.py",

@@ -10,15 +10,17 @@ import socket
 import ssl
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Optional
+from dataclasses import dataclass, replace
+from typing import Any, Optional, Union
 from urllib.parse import quote, urlsplit
 
 from edgecut.ir.errors import ModelError, TargetError, UsageError
 from edgecut.runtime import deadline, wire
 from edgecut.runtime.codec import WireError
+from edgecut.runtime.sending import Body, Progressive, unacknowledged
 
 MAX_ANSWER = 1 << 30
+Content = Union[bytes, Body, None]
 _CLOSED = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError)
 
 
@@ -55,6 +57,8 @@ class Exchange:
 
     response: wire.Response
     sent_bytes: int
+    whole_bytes: int
+    """Those that would have been sent, had there been time for all."""
     received_bytes: int
     encode_s: float
     wait_s: float
@@ -89,13 +93,20 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._base, self._connection = _connection(self.url, ca)
 
-    def infer(self, model: str, request: wire.Request, timeout_s: float = 30.0) -> Exchange:
+    def infer(
+        self,
+        model: str,
+        request: wire.Request,
+        timeout_s: float = 30.0,
+        progressive: Optional[Progressive] = None,
+    ) -> Exchange:
         """Ask a model.
 
         Args:
             model: Its name.
             request: What is asked.
             timeout_s: Seconds that everything may take, from connecting to the last byte.
+            progressive: A tensor of the request that may end early, if there is no time for all of it.
 
         Raises:
             CloudError: The server cannot be reached, is too slow, refuses, or answers with garbage.
@@ -104,22 +115,25 @@ class Client:
         self._check(model, request)
         end = time.monotonic() + timeout_s
         start = time.perf_counter()
-        encoded = wire.encode_request(request)
+        body: Union[bytes, Body]
+        body, headers = _encoded(request, progressive, end)
         encoded_at = time.perf_counter()
         path = f"{self._base}/v2/models/{quote(model, safe='')}/infer"
         with self._faults(timeout_s):
-            answer = self._send("POST", path, encoded.body, encoded.headers, end)
+            answer = self._send("POST", path, body, headers, end)
             answered_at = time.perf_counter()
-            body = self._read(answer)
+            found = self._read(answer)
         if answer.status != 200:
-            raise self._refusal(answer, body)
+            raise self._refusal(answer, found)
         try:
             length = wire.header_length(answer.getheader(wire.LENGTH_HEADER))
-            response = wire.decode_response(body, length)
+            response = wire.decode_response(found, length)
         except WireError as error:
             raise self._error(f"answered with garbage: {error}", "garbage") from error
         times = (encoded_at - start, answered_at - encoded_at, time.perf_counter() - answered_at)
-        return Exchange(response, len(encoded.body), len(body), *times)
+        sent = body.sent if isinstance(body, Body) else len(body)
+        whole = body.size if isinstance(body, Body) else len(body)
+        return Exchange(response, sent, whole, len(found), *times)
 
     def _check(self, model: str, request: wire.Request) -> None:
         """Let nothing out that is not listed, however it came here."""
@@ -165,7 +179,7 @@ class Client:
         self._connection.close()
 
     def _send(
-        self, method: str, path: str, body: Optional[bytes], headers: dict[str, str], end: float
+        self, method: str, path: str, body: Content, headers: dict[str, str], end: float
     ) -> http.client.HTTPResponse:
         """Send, once more on a new connection where the kept one turns out to have been closed."""
         reused = self._connection.sock is not None
@@ -178,10 +192,17 @@ class Client:
         return self._send_once(method, path, body, headers, end)
 
     def _send_once(
-        self, method: str, path: str, body: Optional[bytes], headers: dict[str, str], end: float
+        self, method: str, path: str, body: Content, headers: dict[str, str], end: float
     ) -> http.client.HTTPResponse:
         deadline.connect(self._connection, end)
-        self._connection.request(method, path, body, {**headers, **self._headers})
+        headers = {**headers, **self._headers}
+        if isinstance(body, Body):
+            headers["Transfer-Encoding"] = "chunked"
+            held: Any = self._connection.sock
+            parts = body.parts(lambda: unacknowledged(held.inner))
+            self._connection.request(method, path, parts, headers, encode_chunked=True)
+        else:
+            self._connection.request(method, path, body, headers)
         return self._connection.getresponse()
 
     def _read(self, answer: http.client.HTTPResponse) -> bytes:
@@ -229,6 +250,23 @@ class Client:
         return CloudError(
             what, where=self.url, kind=kind, status=status, hint=hint, retry_after_s=retry_after_s
         )
+
+
+def _encoded(
+    request: wire.Request, progressive: Optional[Progressive], end: float
+) -> tuple[Union[bytes, Body], dict[str, str]]:
+    """Body and headers of a request; one that ends early only where there may be no time for all."""
+    plain = wire.encode_request(request)
+    if progressive is None:
+        return plain.body, plain.headers
+    name, ends = progressive.name, progressive.ends
+    others = {key: array for key, array in request.tensors.items() if key != name}
+    tensors = {**others, name: request.tensors[name]}
+    encoded = wire.encode_request(replace(request, tensors=tensors, prefix=(name, ends[0])))
+    begin = len(encoded.body) - ends[-1]
+    pieces = [encoded.body[begin + ends[i - 1] : begin + ends[i]] for i in range(1, len(ends))]
+    body = Body(encoded.body[: begin + ends[0]], pieces, progressive.link, end)
+    return (body, encoded.headers) if body.is_urgent else (plain.body, plain.headers)
 
 
 def _connection(url: str, ca: Optional[str]) -> tuple[str, http.client.HTTPConnection]:

@@ -25,6 +25,11 @@ class DeadlineSocket:
         """A reader whose every read keeps the deadline."""
         return io.BufferedReader(_Reader(self, self._socket.makefile("rb", buffering=0)))
 
+    @property
+    def inner(self) -> socket.socket:
+        """The socket itself."""
+        return self._socket
+
     def arm(self) -> None:
         """Let the next operation take no longer than what is left."""
         left = self.deadline - time.monotonic()

@@ -24,7 +24,7 @@ def as_json(answer: Answer) -> str:
         for name, a in answer.outputs.items()
     }
     traffic = {"sent_bytes": answer.sent_bytes, "received_bytes": answer.received_bytes}
-    how = {"cut": answer.cut, "fallback": answer.fallback}
+    how = {"cut": answer.cut, "fallback": answer.fallback, "sent_part": answer.sent_part}
     return typed.dumps({**how, "outputs": outputs, "phases": answer.phases, **traffic})
 
 
@@ -36,6 +36,8 @@ def as_text(answer: Answer) -> str:
     parts = (*there, ("queue", p.queue_s), ("cloud", p.compute_s))
     times = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in parts if seconds)
     lines.append(f"cut {answer.cut}: {1e3 * p.total_s:.2f} ms ({times}); sent {answer.sent_bytes} bytes")
+    if answer.sent_part < 1:
+        lines.append(f"in part: there was time for {answer.sent_part:.0%} of what was to be sent")
     if answer.fallback:
         lines.append(f"degraded: this is the edge's own answer; the server {answer.fallback}")
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, cast
@@ -19,6 +19,7 @@ from edgecut.runtime.cache import AnswerCache
 from edgecut.runtime.client import Client, CloudError, Exchange
 from edgecut.runtime.litert import EdgeModel
 from edgecut.runtime.router import is_sure, routed
+from edgecut.runtime.sending import Link, Progressive
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -53,6 +54,9 @@ class Answer:
     """Why the edge answered alone, where another cut was meant to."""
     cached: bool = False
     """Whether it is the answer to an earlier input."""
+    sent_part: float = 1.0
+    """Share of the request that was sent before the time was over: less than 1 where it is the best answer
+    to the most important part of a coded tensor."""
 
 
 @dataclass
@@ -121,7 +125,7 @@ class Device:
         *,
         timeout_s: Optional[float] = None,
         request_id: str = "",
-        max_bytes: Optional[Callable[[float], int]] = None,
+        link: Optional[Link] = None,
     ) -> Answer:
         """Compute the model's outputs.
 
@@ -133,8 +137,8 @@ class Device:
             timeout_s: Seconds that the whole request may take; the device's own if None. What the edge
                 half takes is the server's loss.
             request_id: Sent along, for the server's log.
-            max_bytes: How many bytes may be sent, given the seconds that are left after the edge half. Of
-                coded tensors the most important part is then sent, and the answer is the best from that.
+            link: What is believed of the way to the server. Where there may be no time for all of a coded
+                tensor it is sent as far as there is, and the answer is the best from that.
 
         Raises:
             ModelError: An input is absent or does not fit, or the build does not hold the cut.
@@ -151,13 +155,17 @@ class Device:
             phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
             return Answer(self._outputs(made, samples), record.name, phases)
         given = {**inputs, **made}
-        left_s = (self.timeout_s if timeout_s is None else timeout_s) - edge_s
-        limit = None if max_bytes is None else max_bytes(left_s)
-        sends = {s.name: self._prepared(given.get(s.name), s, samples, limit) for s in record.sends}
+        prepared = {s.name: self._prepared(given.get(s.name), s, samples) for s in record.sends}
+        sends = {name: array for name, (array, _) in prepared.items()}
+        ends = {name: found for name, (_, found) in prepared.items() if len(found) > 1}
+        progressive = None
+        if link is not None and ends:
+            longest = max(ends, key=lambda name: ends[name][-1])
+            progressive = Progressive(longest, ends[longest], link)
         coded_s = time.perf_counter() - start - edge_s
         left_s = (self.timeout_s if timeout_s is None else timeout_s) - (time.perf_counter() - start)
         try:
-            exchange = self._ask(record, sends, left_s, request_id)
+            exchange = self._ask(record, sends, left_s, request_id, progressive)
         except CloudError as error:
             if router is not None:
                 phases = Phases(edge_s=edge_s, total_s=time.perf_counter() - start)
@@ -166,7 +174,10 @@ class Device:
             raise
         outputs = self._outputs({**made, **exchange.response.tensors}, samples)
         phases = _phases(edge_s, coded_s, exchange, time.perf_counter() - start)
-        return Answer(outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes)
+        part = exchange.sent_bytes / exchange.whole_bytes
+        return Answer(
+            outputs, record.name, phases, exchange.sent_bytes, exchange.received_bytes, sent_part=part
+        )
 
     def second_client(self) -> Client:
         """Another connection to the server, which may be used while a request runs."""
@@ -190,14 +201,14 @@ class Device:
         return made
 
     def _prepared(
-        self, array: Optional[np.ndarray], sent: Sent, samples: int, max_bytes: Optional[int]
-    ) -> np.ndarray:
-        """A tensor as it goes over the wire."""
+        self, array: Optional[np.ndarray], sent: Sent, samples: int
+    ) -> tuple[np.ndarray, tuple[int, ...]]:
+        """A tensor as it goes over the wire, and where a part of it ends (see `Codec.encode`)."""
         codec, shape = self._codecs.get(sent), self.manifest.sized(sent.shape, samples)
         if codec is None or array is None:
-            return _fit(array, sent, shape)
+            return _fit(array, sent, shape), ()
         integers = _fit(codec.integers(array), sent, shape)
-        return codec.encode(integers, max_bytes) if self.coded else integers
+        return codec.encode(integers) if self.coded else (integers, ())
 
     def _edge_model(self) -> EdgeModel:
         if self._edge is None:
@@ -207,13 +218,18 @@ class Device:
         return self._edge
 
     def _ask(
-        self, record: CutRecord, sends: dict[str, np.ndarray], timeout_s: float, request_id: str
+        self,
+        record: CutRecord,
+        sends: dict[str, np.ndarray],
+        timeout_s: float,
+        request_id: str,
+        progressive: Optional[Progressive],
     ) -> Exchange:
         model = record.cloud_model or ""
         wanted = {t.name: True for t in self.manifest.outputs if t.name not in record.edge_outputs}
         parameters = {artifact.PARAMETER: artifact.cloud_hash(self.manifest, model)}
         request = wire.Request(sends, request_id, parameters, wanted)
-        exchange = self._client.infer(model, request, timeout_s)
+        exchange = self._client.infer(model, request, timeout_s, progressive)
         missing = [name for name in wanted if name not in exchange.response.tensors]
         if missing:
             what = f"answered without {missing[0]!r}"

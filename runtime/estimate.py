@@ -15,14 +15,15 @@ from collections.abc import Callable, Sequence
 from edgecut.ir.manifest import CutRecord, Manifest
 from edgecut.runtime import objective
 from edgecut.runtime.device import Answer, Phases
+from edgecut.runtime.sending import Link
 
 INFORMATIVE_BYTES = 2048
 """Fewer bytes take about one round trip on any network: they say nothing about its bandwidth."""
 _LEARN = 0.2
 _USUAL = 0.03
 _FORGET_S = 4.0
-_AFFORD = 0.8
-"""Part of the time that is planned with: bandwidth is an estimate."""
+_RESERVE = 1.25
+"""Times longer than usual the server and the way back may take."""
 
 
 class Level:
@@ -130,11 +131,11 @@ class Estimates:
         """Time of a whole request, s."""
         return sum(self._parts(cut, self.up_bytes_per_s))
 
-    def affordable_bytes(self, cut: CutRecord, left_s: float) -> int:
-        """Bytes that can be sent so that the answer to a cut is there when these seconds are over."""
-        _, cloud_s, wait_s, _, receive_s = self._parts(cut, self.up_bytes_per_s)
-        moving_s = (left_s - cloud_s - wait_s - receive_s) * _AFFORD
-        return max(int(moving_s * self.up_bytes_per_s), 0)
+    def link(self, cut: CutRecord) -> Link:
+        """The way to the server, with what follows there on a cut's last byte."""
+        bytes_per_s = self.up_bytes_per_s
+        _, cloud_s, wait_s, _, receive_s = self._parts(cut, bytes_per_s)
+        return Link(bytes_per_s, self._rtt_s, _RESERVE * (cloud_s + wait_s + receive_s))
 
     def values(self, cuts: Sequence[CutRecord]) -> list[float]:
         """What a request is expected to cost with each of some cuts."""

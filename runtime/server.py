@@ -20,6 +20,7 @@ from edgecut.ir.errors import EdgecutError
 from edgecut.ir.manifest import Tensor
 from edgecut.runtime import artifact, codec, metrics, wire
 from edgecut.runtime.auth import BearerAuth
+from edgecut.runtime.boundary import is_stream
 from edgecut.runtime.codec import WireError
 from edgecut.runtime.engine import BusyError, Engine
 from edgecut.runtime.repository import VERSION, Repository, ServedModel
@@ -93,13 +94,16 @@ class ProtocolServer:
         asked = wire.decode_request(body, length)
         _check_artifact(asked.parameters.get(artifact.PARAMETER), model)
         inputs = asked.tensors
+        _check_prefix(asked, model)
         if model.codecs:
             inputs = await asyncio.to_thread(model.restored, inputs)
         _check_inputs(inputs, model)
         wanted = _wanted(asked.outputs, model)
         result = await self.engine.infer(model, inputs)
         tensors = {name: result.outputs[name] for name in wanted}
-        stamps = {wire.QUEUE_S: result.queue_s, wire.COMPUTE_S: result.compute_s}
+        stamps: dict[str, Any] = {wire.QUEUE_S: result.queue_s, wire.COMPUTE_S: result.compute_s}
+        if asked.prefix is not None and asked.missing:
+            stamps[wire.PREFIX] = asked.tensors[asked.prefix[0]].nbytes
         answer = wire.Response(tensors, model.name, VERSION, asked.id, stamps)
         encoded = wire.encode_response(answer, [n for n in wanted if asked.wants_binary(n)])
         sizes = (len(body), len(encoded.body))
@@ -184,6 +188,14 @@ def _described(tensor: Tensor, model: ServedModel) -> dict[str, Any]:
 def _check_artifact(found: Optional[object], model: ServedModel) -> None:
     if found is not None and found != model.hash:
         raise HTTPException(409, f"model {model.name!r} here is of another build than the device's")
+
+
+def _check_prefix(asked: wire.Request, model: ServedModel) -> None:
+    if asked.prefix is None:
+        return
+    name = asked.prefix[0]
+    if name not in model.codecs or not is_stream(asked.tensors[name]):
+        raise WireError(f"{name!r} is no coded stream, and cannot end early")
 
 
 def _check_inputs(tensors: Mapping[str, np.ndarray], model: ServedModel) -> None:

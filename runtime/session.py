@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -187,6 +186,8 @@ class Session:
             if local is None:
                 raise
             return self._run_local(local, inputs, error.what, end)
+        if answer.sent_part < 1:
+            self._counts["sent in part"] += 1
         if answer.sent_bytes:  # a router may not have asked
             self._breaker.succeeded()
         return answer
@@ -236,7 +237,7 @@ class Session:
         left_s = end - self._clock()
         more: dict[str, Any] = {}
         if any(sent.coding for sent in cut.sends):
-            more["max_bytes"] = functools.partial(self.estimates.affordable_bytes, cut)
+            more["link"] = self.estimates.link(cut)
         answer = self.device.attempt(inputs, cut.name, timeout_s=left_s, request_id=request_id, **more)
         if self.estimates.observe(cut, answer.phases, answer.sent_bytes, answer.received_bytes):
             self._scout.doubt()

@@ -24,6 +24,9 @@ SINK_PATH = "/edgecut/sink"
 """Where a device sends bytes without meaning, to see how long they take."""
 QUEUE_S = "edgecut_queue_s"
 """Response parameter: seconds that the request waited in the server."""
+PREFIX = "edgecut_prefix"
+"""Parameter of a request's last tensor: so many of its bytes are there at least, and others as far as there
+was time to send them. Parameter of a response: so many were there, where not all were."""
 COMPUTE_S = "edgecut_compute_s"
 """Response parameter: seconds that the model took."""
 
@@ -55,6 +58,10 @@ class Request:
     """Wanted outputs, and whether each is wanted as binary; empty: all of them."""
     binary: bool = False
     """Whether outputs that are not named are wanted as binary."""
+    prefix: Optional[tuple[str, int]] = None
+    """The tensor that may end early, which is the last, and its bytes that come in any case."""
+    missing: int = 0
+    """Bytes of it that did not come."""
 
     def wants_binary(self, output: str) -> bool:
         """Whether an output is to be sent as raw bytes."""
@@ -83,6 +90,10 @@ def encode_request(request: Request, *, binary: bool = True) -> Encoded:
     if parameters:
         head["parameters"] = parameters
     head["inputs"], blobs = _encode_tensors(request.tensors, (n for n in request.tensors if binary))
+    if request.prefix is not None:
+        name, least = request.prefix
+        assert head["inputs"][-1]["name"] == name, "the tensor that may end early is the last"
+        head["inputs"][-1]["parameters"][PREFIX] = least
     if request.outputs:
         wanted = request.outputs.items()
         head["outputs"] = [{"name": n, "parameters": {"binary_data": as_bytes}} for n, as_bytes in wanted]
@@ -118,8 +129,13 @@ def decode_request(body: bytes, header_length: Optional[int] = None) -> Request:
         if "classification" in wanted or "shared_memory_region" in wanted:
             raise WireError(f"output {entry['name']!r}: only binary_data is supported as a parameter")
         outputs[entry["name"]] = _flag(wanted, "binary_data", binary)
-    tensors = _decode_tensors(_entries(head, "inputs", required=True), blob)
-    return Request(tensors, _text(head, "id"), parameters, outputs, binary)
+    entries = _entries(head, "inputs", required=True)
+    prefix = _prefix(entries)
+    tensors = _decode_tensors(entries, blob, prefix)
+    missing = 0
+    if prefix is not None:
+        missing = math.prod(_shape(entries[-1])) - tensors[prefix[0]].nbytes
+    return Request(tensors, _text(head, "id"), parameters, outputs, binary, prefix, missing)
 
 
 def decode_response(body: bytes, header_length: Optional[int] = None) -> Response:
@@ -197,7 +213,29 @@ def _entries(head: dict[str, Any], key: str, *, required: bool = False) -> list[
     return found
 
 
-def _decode_tensors(entries: list[dict[str, Any]], blob: memoryview) -> dict[str, np.ndarray]:
+def _prefix(entries: list[dict[str, Any]]) -> Optional[tuple[str, int]]:
+    """The tensor that may end early, and the least of its bytes."""
+    found = [e for e in entries if PREFIX in _parameters(e, repr(e["name"]))]
+    if not found:
+        return None
+    entry = found[0]
+    name, least, size = (
+        entry["name"],
+        entry["parameters"][PREFIX],
+        entry["parameters"].get("binary_data_size"),
+    )
+    if len(found) > 1 or entry is not entries[-1]:
+        raise WireError(f"{name!r} ends early but is not the last tensor")
+    if _dtype(entry) != np.uint8 or len(_shape(entry)) != 1 or not _is_int(size):
+        raise WireError(f"{name!r} is no stream of bytes, and cannot end early")
+    if not _is_int(least) or not 0 < least <= size:
+        raise WireError(f"{name!r}: {PREFIX} must be a number of bytes from 1 to {size}")
+    return name, least
+
+
+def _decode_tensors(
+    entries: list[dict[str, Any]], blob: memoryview, prefix: Optional[tuple[str, int]] = None
+) -> dict[str, np.ndarray]:
     tensors, at = {}, 0
     for entry in entries:
         name, shape, dtype = entry["name"], _shape(entry), _dtype(entry)
@@ -208,6 +246,9 @@ def _decode_tensors(entries: list[dict[str, Any]], blob: memoryview) -> dict[str
         expected = math.prod(shape) * dtype.itemsize
         if not _is_int(size) or size != expected:
             raise WireError(f"{name!r} has {size} bytes, but its shape and type take {expected}")
+        if prefix is not None and prefix[0] == name and prefix[1] <= len(blob) - at < expected:
+            expected = len(blob) - at
+            shape = (expected,)
         if at + expected > len(blob):
             raise WireError(f"{name!r} has {expected} bytes, but {len(blob) - at} are left in the body")
         tensors[name] = codec.from_bytes(name, blob[at : at + expected], shape, dtype)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -90,3 +93,17 @@ def run_onnx() -> RunOnnx:
         return dict(zip(names, session.run(names, feeds), strict=True))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def netlab() -> ModuleType:
+    """Network namespaces with limited rates, where the machine allows that."""
+    spec = importlib.util.spec_from_file_location("netlab", ROOT / "benchmarks" / "netlab.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    sys.modules["netlab"] = found  # dataclasses look their module up
+    spec.loader.exec_module(found)
+    if reason := found.missing():
+        pytest.skip(reason)
+    return found

@@ -1,11 +1,15 @@
 """The digits network with measured encodings of one of its tensors."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgecut.frontends import data
 from edgecut.frontends.data import Sample
+from edgecut.ir import annotations, extract
+from edgecut.ir.annotations import CutFigures, Encodings, Plan
 from edgecut.ir.program import Program
 from edgecut.passes import recipes
 from edgecut.passes.base import Context
@@ -58,3 +62,25 @@ def measured(root: Path, profiled: Program) -> Program:
 def images(root: Path, profiled: Program) -> list[Sample]:
     """Images that no coder was fitted to."""
     return list(data.load(root / "fixtures" / "digits_test.npz", profiled.inputs, 6))
+
+
+Emit = Callable[[Program, Path, str, tuple[str, ...]], Program]
+
+
+@pytest.fixture(scope="session")
+def emit() -> Emit:
+    """Writes builds with one cut for each encoding of a value."""
+    return _emit
+
+
+def _emit(program: Program, folder: Path, value: str, names: tuple[str, ...]) -> Program:
+    """Write a build with one cut for each encoding of the value, called by its name."""
+    cut = extract.named_cut(program, value)
+    table = annotations.require(program.value(value), Encodings, "").table
+    sizes = {row.name: row.mean_bytes for row in table}
+    cuts = [replace(cut, name=name, encodings=(name,)) for name in names]
+    figures = tuple(CutFigures(c, 1e-3, 1e-4, sizes[c.name], 40, 0.01) for c in cuts)
+    annotations.put(program.model, Plan("latency", "lan", 10.0, 10.0, 0.001, figures))
+    for name in ("emit-tflite", "emit-onnx", "manifest"):
+        program = recipes.make(name).run(program, Context(folder))
+    return program

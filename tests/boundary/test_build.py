@@ -1,7 +1,7 @@
 """Builds with coded cuts, run as a user runs them: LiteRT here, ONNX Runtime behind real HTTP."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,20 +9,17 @@ import numpy as np
 import pytest
 
 from edgecut.frontends.data import Sample
-from edgecut.ir import annotations, coded, extract, manifest
-from edgecut.ir.annotations import CutFigures, Encodings, Plan
+from edgecut.ir import annotations, coded, manifest
+from edgecut.ir.annotations import Plan
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
-from edgecut.passes import recipes
-from edgecut.passes.base import Context
 from edgecut.passes.numerics import Runner
 from edgecut.runtime import compare, serving, wire
 from edgecut.runtime.boundary import Codec
 from edgecut.runtime.client import Client, CloudError
 from edgecut.runtime.device import Device
-from edgecut.runtime.estimate import Estimates
-from edgecut.runtime.policy import Fixed
-from edgecut.runtime.session import Session
+
+Emit = Callable[[Program, Path, str, tuple[str, ...]], Program]
 
 
 @dataclass(frozen=True)
@@ -36,25 +33,16 @@ class Build:
 
 @pytest.fixture(scope="session")
 def build(
-    measured: Program, value: str, encodings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+    measured: Program,
+    value: str,
+    encodings: tuple[str, ...],
+    emit: Emit,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Build]:
     folder = tmp_path_factory.mktemp("coded")
     found = emit(measured.copy(), folder, value, encodings)
     with serving.background([folder]) as url:
         yield Build(folder, found, url)
-
-
-def emit(program: Program, folder: Path, value: str, names: tuple[str, ...]) -> Program:
-    """Write a build with one cut for each encoding of the value, called by its name."""
-    cut = extract.named_cut(program, value)
-    table = annotations.require(program.value(value), Encodings, "").table
-    sizes = {row.name: row.mean_bytes for row in table}
-    cuts = [replace(cut, name=name, encodings=(name,)) for name in names]
-    figures = tuple(CutFigures(c, 1e-3, 1e-4, sizes[c.name], 40, 0.01) for c in cuts)
-    annotations.put(program.model, Plan("latency", "lan", 10.0, 10.0, 0.001, figures))
-    for name in ("emit-tflite", "emit-onnx", "manifest"):
-        program = recipes.make(name).run(program, Context(folder))
-    return program
 
 
 def test_split_with_codec_is_the_reference(build: Build, images: list[Sample], each: str) -> None:
@@ -115,47 +103,6 @@ def test_check_holds_coded_cuts_to_their_answers(build: Build, images: list[Samp
     assert [r.failure is None for r in strict] == [False, False, False]
 
 
-def test_what_does_not_fit_is_left_out(build: Build, images: list[Sample]) -> None:
-    """The first chunk alone is always sent; what is left out is taken for the mean."""
-    name = "klt-dct{step=0.05}"
-    seen: list[float] = []
-
-    def none(left_s: float) -> int:
-        seen.append(left_s)
-        return 0
-
-    with contextlib.closing(Device(build.folder, server=build.url)) as device:
-        whole = [device.run(image, name) for image in images]
-        part = [device.attempt(image, name, timeout_s=20.0, max_bytes=none) for image in images]
-    assert all(0 < left_s < 20 for left_s in seen)
-    assert len(seen) == len(images)
-    for first, second in zip(whole, part, strict=True):
-        assert second.sent_bytes - 300 < 0.7 * (first.sent_bytes - 300)
-        assert not np.array_equal(first.outputs["logits"], second.outputs["logits"])
-    same = [
-        np.argmax(a.outputs["logits"]) == np.argmax(b.outputs["logits"])
-        for a, b in zip(whole, part, strict=True)
-    ]
-    assert sum(same) >= len(images) - 1
-
-
-def test_a_session_sends_what_the_deadline_allows(build: Build, images: list[Sample]) -> None:
-    """On a slow uplink (as the session believes it to be) with little time: a part, not a failure."""
-    described = manifest.read(build.folder)
-    name = "klt-dct{step=0.05}"
-    record = described.cut(name)
-    slow = replace(described, network=replace(described.network, up_mbps=0.016, rtt_s=0.0))
-    estimates = Estimates(slow)
-    assert estimates.affordable_bytes(record, 1.0) == pytest.approx(0.8 * 2000 * (1 - 40 / 2000), rel=0.1)
-    assert estimates.affordable_bytes(record, 0.0) == 0
-    with contextlib.closing(Device(build.folder, server=build.url)) as device:
-        device.manifest = replace(slow, cuts=(record,))
-        session = Session(device, policy=Fixed(), deadline_s=0.5)
-        answer = session.infer(images[0])
-        whole = device.run(images[0], name)
-    assert answer.sent_bytes < whole.sent_bytes
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -169,7 +116,7 @@ def test_a_damaged_stream_is_refused(build: Build, damage: object, message: str)
     described = manifest.read(build.folder)
     record = described.cut("klt-dct{step=0.4}")
     (sent,) = record.sends
-    stream = Codec(sent).encode(np.ones(sent.shape, sent.dtype))
+    stream, _ = Codec(sent).encode(np.ones(sent.shape, sent.dtype))
     assert callable(damage)
     request = wire.Request({sent.name: damage(stream)})
     with contextlib.closing(Client(build.url)) as client, pytest.raises(CloudError, match=message) as caught:

@@ -101,15 +101,6 @@ def digits_builds(root: Path) -> ModuleType:
     return _module(root / "benchmarks" / "digits_builds.py")
 
 
-@pytest.fixture(scope="session")
-def netlab(root: Path) -> ModuleType:
-    """Network namespaces with limited rates, where the machine allows that."""
-    found = _module(root / "benchmarks" / "netlab.py")
-    if reason := found.missing():
-        pytest.skip(reason)
-    return found
-
-
 def _module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
