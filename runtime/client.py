@@ -123,12 +123,15 @@ class Client:
             answer = self._send("POST", path, body, headers, end)
             answered_at = time.perf_counter()
             found = self._read(answer)
+        # What spoils requests or answers may be on the way, and a kept connection would meet it for ever.
         if answer.status != 200:
+            self.close()
             raise self._refusal(answer, found)
         try:
             length = wire.header_length(answer.getheader(wire.LENGTH_HEADER))
             response = wire.decode_response(found, length)
         except WireError as error:
+            self.close()
             raise self._error(f"answered with garbage: {error}", "garbage") from error
         times = (encoded_at - start, answered_at - encoded_at, time.perf_counter() - answered_at)
         sent = body.sent if isinstance(body, Body) else len(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -117,6 +118,29 @@ def test_bad_servers_are_told_apart(cloud_build: Path, digits: Any, reply: bytes
     assert found.value.kind == kind
     assert found.value.exit_code == 3
     assert url in str(found.value)
+
+
+@pytest.mark.parametrize("reply", [http("200 OK", b"hello"), http("400 Bad", b'{"error": "what?"}')])
+def test_a_connection_that_gave_no_answer_is_not_used_again(
+    cloud_build: Path, digits: Any, reply: bytes
+) -> None:
+    """Something on its way may spoil all that passes; only a new connection goes around it."""
+    connections = []
+
+    def spoil(connection: socket.socket) -> None:
+        connections.append(connection)
+        with contextlib.suppress(OSError):
+            connection.sendall(reply)
+            while connection.recv(1 << 20):
+                connection.sendall(reply)
+
+    with answering(spoil) as url:
+        device = Device(cloud_build, server=url)
+        for _ in range(2):
+            with pytest.raises(CloudError):
+                device.run({"input": digits.images[0]})
+        device.close()
+    assert len(connections) == 2
 
 
 def test_silent_server_is_given_up(cloud_build: Path, digits: Any) -> None:
