@@ -124,14 +124,18 @@ def solve(current: Model, expression: Expression) -> tuple[Mask, float]:
     groups = len(current.problem.groups)
     coding = np.zeros(0, np.int64) if current.coding is None else current.coding
     integral = np.isin(np.arange(current.width), np.r_[np.arange(groups), coding])
-    with _silence():
-        found = milp(
-            cost * (SCALE / np.abs(cost).max()),
-            integrality=integral,
-            bounds=Bounds(np.concatenate(current.lower), np.concatenate(current.upper)),
-            constraints=LinearConstraint(_scaled(matrix, factors), ub=right * factors),
-            options={"mip_rel_gap": 0.0},
-        )
+    # Presolving of HiGHS fails, or calls feasible rows infeasible, once in some thousand problems.
+    for presolve in (True, False):
+        with _silence():
+            found = milp(
+                cost * (SCALE / np.abs(cost).max()),
+                integrality=integral,
+                bounds=Bounds(np.concatenate(current.lower), np.concatenate(current.upper)),
+                constraints=LinearConstraint(_scaled(matrix, factors), ub=right * factors),
+                options={"mip_rel_gap": 0.0, "presolve": presolve},
+            )
+        if found.status == 0:
+            break
     if found.status == 2:
         raise InfeasibleError
     if found.status != 0:
