@@ -18,7 +18,6 @@ from edgecut.passes.prune import choose, reconstruction, rules, search
 from edgecut.passes.prune.attempt import Attempt, Workshop
 from edgecut.passes.prune.dims import ChannelGroup
 from edgecut.passes.prune.reconstruction import Order
-from edgecut.passes.prune.resources import Resource
 from edgecut.passes.prune.sensitivity import sensitivities
 from edgecut.passes.quantize.budget import Budget, Judge, Quality
 
@@ -110,9 +109,10 @@ class Prune(Pass):
             return shop.attempt(choose.by_ratio(shop.groups, self.ratio, self.multiple))
         if self.speedup > 1:
             return search.faster(shop, self.speedup, self.multiple)
-        if self.macs or self.size:
-            resource: Resource = "macs" if self.macs else "size"
-            return shop.attempt(search.counts(shop, resource, self.macs or self.size, self.multiple))
+        if self.size:
+            return search.smaller(shop, self.size, self.multiple)
+        if self.macs:
+            return shop.attempt(search.counts(shop, "macs", self.macs, self.multiple))
         return search.most(shop, self._budget, self.multiple)
 
     def _nothing(self, shop: Workshop) -> Program:

@@ -13,7 +13,7 @@ from edgecut.passes.quantize.budget import Budget
 
 # The steps in which a budget is used up: shares of the operations or of the time.
 _STEPS = tuple(i / 20 for i in range(1, 19))
-# Times that a speed is aimed at before it is given up: kernels take more than their share of the operations.
+# Times that a goal is aimed at: kernels take more than their share of the operations, and biases take room.
 _TRIES = 4
 
 
@@ -24,6 +24,22 @@ def counts(shop: Workshop, resource: Resource, share: float, multiple: int) -> l
         ConstraintError: So much cannot be saved.
     """
     return choose.by_cost(shop.program, shop.groups, shop.orders, resource, share, multiple)
+
+
+def smaller(shop: Workshop, share: float, multiple: int) -> Attempt:
+    """A program that has so much smaller weights, the biases that refitting adds counted.
+
+    Raises:
+        ConstraintError: So much cannot be saved.
+    """
+    before, wanted = shop.program.weight_bytes(), share
+    for _ in range(_TRIES):
+        found = shop.attempt(counts(shop, "size", min(wanted, 0.999), multiple))
+        excess = found.program.weight_bytes() / before - (1 - share)
+        if excess <= 0:
+            break
+        wanted += excess
+    return found
 
 
 def faster(shop: Workshop, speedup: float, multiple: int) -> Attempt:
