@@ -20,6 +20,7 @@ from edgecut.profilers.attribution import Kernel, attribute, scale
 from edgecut.profilers.plan import Groups
 from edgecut.profilers.record import Stats
 from edgecut.profilers.result import GroupTimes
+from edgecut.targets.onnx.unsigned import make_unsigned
 
 SECONDS = 0.4
 WARM_UP_S = 0.1
@@ -48,7 +49,7 @@ def measure(program: Program, groups: Groups, threads: int, runs: int) -> GroupT
     Raises:
         ModelError: ONNX Runtime cannot run it.
     """
-    data = program.bytes()
+    data = _emitted(program)
     feeds = {spec.name: _sample(spec.dtype, spec.shape) for spec in program.inputs}
     import onnxruntime  # noqa: F401  (the library itself is not the model's memory, nor its load time)
 
@@ -95,9 +96,16 @@ def time_whole(program: Program, threads: int, runs: int) -> Stats:
         ModelError: ONNX Runtime cannot run it.
     """
     feeds = {spec.name: _sample(spec.dtype, spec.shape) for spec in program.inputs}
-    call = _checked(_call(_session(program.bytes(), threads, None), feeds))
+    call = _checked(_call(_session(_emitted(program), threads, None), feeds))
     clock.repeat(call, WARM_UP_S, threads, runs)
     return stats.describe(clock.repeat(call, SECONDS, threads, runs))
+
+
+def _emitted(program: Program) -> bytes:
+    """The model as the cloud gets it."""
+    found = program.copy()
+    make_unsigned(found)
+    return found.bytes()
 
 
 def _sum(kernels: Sequence[Kernel]) -> float:
@@ -119,7 +127,7 @@ def _prefix(
     if part is None:
         return stats.describe([clock.Run(0.0, False)])
     feeds = {spec.name: _sample(spec.dtype, spec.shape) for spec in part.inputs}
-    calls = [_checked(_call(_session(part.bytes(), threads, None), feeds)), whole_call]
+    calls = [_checked(_call(_session(_emitted(part), threads, None), feeds)), whole_call]
     seconds = intervals.BUDGET_S / among / len(calls)
     found, beside = clock.in_turns(calls, [runs, runs], seconds, threads)
     return intervals.relative(stats.describe(found), stats.describe(beside), whole)

@@ -25,6 +25,7 @@ class EmitOnnx(Pass):
     """Writes ``cloud/<model>_cut<k>/`` for each cut that leaves the cloud something to do."""
 
     name: ClassVar[str] = "emit-onnx"
+    version: ClassVar[int] = 2
 
     def check_before(self, program: Program) -> None:
         """The cuts must have been chosen.

@@ -29,6 +29,7 @@ from edgecut.ir.program import Program
 from edgecut.targets.onnx import sparsity, tensorrt, triton
 from edgecut.targets.onnx.boundary import take_wire_inputs
 from edgecut.targets.onnx.naming import cloud_model_name, model_name
+from edgecut.targets.onnx.unsigned import make_unsigned
 from edgecut.targets.onnx.weights import WeightFile
 
 WEIGHTS = "weights.bin"
@@ -115,6 +116,7 @@ def emit(
             sent = coded.of_cut(program, cut)
             coded.take_coded(cloud, sent)
             take_wire_inputs(cloud, _forms(sent, wire))
+            make_unsigned(cloud)
             models.append(_model(cloud, cloud_model_name(name, index), cut, weights, any_batch=any_batch))
     return CloudFiles(tuple(models), weights)
 
