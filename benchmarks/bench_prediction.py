@@ -30,7 +30,7 @@ def blocks(file: Path) -> list[Sample]:
     layers: dict[str, dict[int, list[Work]]] = defaultdict(lambda: defaultdict(list))
     with LAYERS.open(encoding="utf-8") as text:
         for r in csv.DictReader(text):
-            numbers = (int(r[k]) for k in ("macs", "bytes", "weight_bytes"))
+            numbers = (int(r[k]) for k in ("macs", "bytes", "weight_bytes", "output_bytes"))
             layers[r["model"]][int(r["layer"])].append(Work(r["kind"], "float32", *numbers))  # type: ignore[arg-type]
     found = []
     with file.open(encoding="utf-8") as text:

@@ -22,7 +22,7 @@ from edgecut.profilers import fit
 
 GENERATED = (
     "resnet18", "mobilenetv3s", "efflite0", "shufflenetv2", "yolo", "unet", "deeplab", "resnet8", "ecg1d",
-    "dscnn",
+    "dscnn", "convnext", "vit_tiny", "bert_tiny",
 )  # fmt: skip
 
 
@@ -34,8 +34,8 @@ def main() -> None:
     networks = len(profiled.ZOO_DATA) + len(GENERATED)
     print(
         f"The same for this machine: operators of {networks} networks as `edgecut profile` times them, one\n"
-        "thread, each network held out in turn with both its precisions. Operators under a hundredth of\n"
-        "their network are not counted.\n"
+        "thread, each network held out in turn with both its precisions. As above, operators under a\n"
+        "hundredth of their network are not counted, nor kinds that no other network has.\n"
     )
     print("| runtime | precision | operators | median | 90th percentile | whole networks, median |")
     print("|---|---|---|---|---|---|")

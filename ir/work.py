@@ -16,8 +16,9 @@ import onnx_ir as oir
 from edgecut.ir.program import Program, static_shape
 
 Kind = Literal[
-    "conv", "pointwise", "depthwise", "dense", "matmul", "recurrent",
-    "pool", "reduce", "norm", "elementwise", "transcendental", "layout", "resize", "quantize", "other",
+    "conv", "stem", "transposed", "pointwise", "depthwise", "dense", "vector", "matmul", "recurrent",
+    "pool", "reduce", "norm", "elementwise", "transcendental", "layout", "view", "resize", "quantize",
+    "input", "other",
 ]  # fmt: skip
 Precision = Literal["float32", "int8"]
 
@@ -33,13 +34,20 @@ _KINDS: dict[Kind, str] = {
         And Or Not Sign Cast""",
     "transcendental": """Sigmoid Tanh Exp Log Erf Gelu Softmax LogSoftmax Softplus Elu Selu Mish Pow Sin
         Cos Swish""",
-    "layout": """Transpose Reshape Flatten Squeeze Unsqueeze Concat Slice Split Pad Gather GatherElements
-        GatherND Expand Tile DepthToSpace SpaceToDepth Identity Dropout ScatterND ScatterElements""",
+    "layout": """Transpose Concat Slice Split Pad Gather GatherElements GatherND Expand Tile DepthToSpace
+        SpaceToDepth ScatterND ScatterElements""",
+    "view": "Reshape Flatten Squeeze Unsqueeze Identity Dropout",
     "resize": "Resize Upsample GridSample",
     "quantize": "QuantizeLinear DynamicQuantizeLinear",
 }
 _KIND_OF = {op: kind for kind, names in _KINDS.items() for op in names.split()}
-_VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
+_VIEWS = frozenset(_KINDS["view"].split())
+# Convolutions of so few channels, the first of a network, have kernels of their own.
+_STEM = 4
+# What stands at a network's input pays for bringing it into the layout of the kernels.
+_AT_INPUT = frozenset({"elementwise", "layout", "view", "quantize"})
+# They read only what they give, however large the table.
+_LOOKUPS = frozenset({"Gather", "GatherElements", "GatherND"})
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
@@ -54,6 +62,11 @@ class Work:
     bytes: int
     """Read and written from outside the group: activations and weights."""
     weight_bytes: int
+    output_bytes: int = 0
+    loops: int = 0
+    """Sums over input channels, each of which is a loop of its own: multiply-accumulates over channels."""
+    taps: int = 0
+    """Positions of a kernel over the results, whatever the channels: pixels times weights of one channel."""
 
 
 def group(nodes: Sequence[oir.Node]) -> Work:
@@ -67,8 +80,23 @@ def group(nodes: Sequence[oir.Node]) -> Work:
     read = {stored(v): None for n in nodes for v in n.inputs if v is not None}
     outer = [v for v in read if v.producer() not in inside and not _is_weight(v)]
     weights = weight_bytes(nodes)
-    moved = 0 if _is_view(nodes) else sum(map(_nbytes, (*outer, *_written(nodes, inside))))
-    return Work(kind(main), precision(main), sum(map(macs, nodes)), moved + weights, weights)
+    output = sum(map(_nbytes, _written(nodes, inside)))
+    moved = 0 if _is_view(nodes) else sum(map(_nbytes, outer)) + output
+    does = kind(main)
+    lookup = main.op_type in _LOOKUPS
+    if does in _AT_INPUT and not lookup and outer and all(v.is_graph_input() for v in outer):
+        does = "input"
+    counts = [loops_and_taps(node) for node in nodes]
+    return Work(
+        does,
+        precision(main),
+        sum(map(macs, nodes)),
+        moved + (min(weights, output) if lookup else weights),
+        weights,
+        output,
+        sum(loops for loops, _ in counts),
+        sum(taps for _, taps in counts),
+    )
 
 
 def kind(node: oir.Node) -> Kind:
@@ -76,7 +104,7 @@ def kind(node: oir.Node) -> Kind:
     if node.op_type in ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv"):
         return _convolution(node)
     if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "Einsum"):
-        return "dense" if any(_is_weight(v) for v in node.inputs[:2]) else "matmul"
+        return _product(node)
     return _KIND_OF.get(node.op_type, "other")
 
 
@@ -101,6 +129,15 @@ def macs(node: oir.Node) -> int:
     if node.op_type in _GATES:
         return _recurrent_macs(node)
     return 0
+
+
+def loops_and_taps(node: oir.Node) -> tuple[int, int]:
+    """How many sums over input channels a node goes through, and positions of a kernel, if several."""
+    depth, width = _depth_and_width(node)
+    if depth <= 1 or not width:
+        return 0, 0
+    taps = macs(node) // (depth * width)
+    return macs(node) // depth, taps if taps > 1 else 0  # (the only one is a fixed cost)
 
 
 def weight_bytes(nodes: Iterable[oir.Node]) -> int:
@@ -144,14 +181,37 @@ def _weight(node: oir.Node) -> tuple[int, int]:
     return macs(node), 0 if node.op_type in ("QuantizeLinear", "Relu", "Clip") else 1 + size
 
 
+def _depth_and_width(node: oir.Node) -> tuple[int, int]:
+    """Channels summed over, and channels that come out, per group of a convolution; 0, 0 of others."""
+    weight = _shape(node.inputs[1]) if len(node.inputs) > 1 else None
+    if node.op_type == "Conv" and weight:
+        return weight[1], weight[0] // _int(node, "group", 1)
+    if node.op_type == "ConvTranspose" and weight:
+        return weight[0] // _int(node, "group", 1), weight[1]
+    output = _shape(node.outputs[0])
+    if node.op_type in ("Gemm", "MatMul") and output:
+        left = _shape(node.inputs[0])
+        return (left[0 if _int(node, "transA", 0) else -1] if left else 0), output[-1]
+    return 0, 0
+
+
+def _product(node: oir.Node) -> Kind:
+    if not any(_is_weight(v) for v in node.inputs[:2]):
+        return "matmul"
+    output = _shape(node.outputs[0])
+    return "vector" if output and math.prod(output[:-1]) == 1 else "dense"
+
+
 def _convolution(node: oir.Node) -> Kind:
+    if node.op_type == "ConvTranspose":
+        return "transposed"
     weight = _shape(node.inputs[1])
     groups = _int(node, "group", 1)
     if groups > 1 and groups == (weight[0] if weight else 0):
         return "depthwise"
     if groups == 1 and weight and math.prod(weight[2:]) == 1:
         return "pointwise"
-    return "conv"
+    return "stem" if weight and weight[1] <= _STEM else "conv"
 
 
 def _conv_macs(node: oir.Node) -> int:

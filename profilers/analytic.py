@@ -1,9 +1,10 @@
 """Predicts times from the figures of a device: a roofline per kind of operator and precision.
 
 The time of a group is ``fixed + macs / (peak * compute efficiency) + bytes / (bandwidth * memory
-efficiency)``. Arithmetic and traffic are added, not overlapped: the sum is at most twice the usual
-roofline's maximum, it is what small operators on real devices show, and it is linear in what
-``edgecut profile --fit`` has to find.
+efficiency)``, and, on devices that were measured, so much for each sum over channels, for each position of a
+kernel, and for weights, results and what no cache holds. Arithmetic and traffic are added, not overlapped:
+the sum is at most twice the usual roofline's maximum, it is what small operators on real devices show, and it
+is linear in what ``edgecut profile --fit`` has to find.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from edgecut.ir import typed
 from edgecut.ir.annotations import Conditions, Time
 from edgecut.ir.work import Work
 from edgecut.profilers.result import GroupTimes
+from edgecut.targets.figures import SPILL_BYTES
 from edgecut.targets.spec import Compute, Device
 
 MICRO = 1e-6
+NANO = 1e-9
+MEGA = 1e6
 GIGA = 1e9
 
 
@@ -49,7 +53,14 @@ def group_seconds(device: Device, work: Work, threads: int = 1) -> float:
     fixed = compute.op_us if efficiency.op_us is None else efficiency.op_us
     arithmetic = work.macs / (_peak(compute, work.precision) * GIGA * efficiency.compute)
     traffic = work.bytes / (compute.bandwidth_gbs * GIGA * efficiency.memory)
-    return fixed * MICRO + (arithmetic + traffic) / speedup(device, threads)
+    loops = (work.loops * efficiency.loop_ns + work.taps * efficiency.tap_ns) * NANO
+    spilt = max(work.bytes - SPILL_BYTES, 0)
+    costly = (
+        work.weight_bytes * efficiency.weight_us_per_mb
+        + work.output_bytes * efficiency.output_us_per_mb
+        + spilt * efficiency.spill_us_per_mb
+    )
+    return fixed * MICRO + (arithmetic + traffic + loops + costly * MICRO / MEGA) / speedup(device, threads)
 
 
 def speedup(device: Device, threads: int) -> float:

@@ -1,18 +1,20 @@
 """Finds the figures that predictions use from what was measured: a non-negative least-squares fit.
 
-Every kind of operator gets a fixed time, a time per multiply-accumulate and a time per byte. Errors count
-as factors, and far-off measurements count less, so that the median error is small rather than the largest.
+Every kind of operator gets a fixed time and a time per multiply-accumulate, per byte, and per what else it
+does (`Rates`). Errors count as factors, and far-off measurements count less, so that the median error is
+small rather than the largest.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 
 import numpy as np
 
 from edgecut.ir.work import Work
+from edgecut.targets.figures import LIKE, SPILL_BYTES
 from edgecut.targets.spec import Compute, Efficiency, Error
 
 # Kinds seen fewer times than this share the figures of ``default``.
@@ -20,9 +22,13 @@ LEAST = 5
 # Relative errors beyond this count by their size, not by its square.
 HUBER = 0.15
 ROUNDS = 20
-DOUBT = 0.05
+# A little weight against costs that samples alike cannot tell from others: the fixed one from one that grows,
+# and that of weights, which networks of one family have in proportion to their work.
+DOUBT_FIXED, DOUBT_WEIGHTS = 0.05, 1.0
 # Operators below this part of their model are fitted, but their errors not counted: no cut depends on them.
 LEAST_PART = 0.01
+# Microseconds and the like below this are the solver's rounding.
+LEAST_FIGURE = 1e-9
 # An efficiency that stands for "costs nothing measurable".
 FREE = 99.0
 DEFAULT = "default"
@@ -36,19 +42,40 @@ class Sample:
     parts: tuple[Work, ...]
     """The operators in it."""
     seconds: float
+    profile: str = ""
+    """Which of the profiles of this model it is from: in which precision, say."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds of one kind of operator: fixed, per multiply-accumulate, and per byte."""
+    """Seconds of one kind of operator: fixed, and per unit of each kind of work."""
 
     fixed: float
     per_mac: float
     per_byte: float
+    per_loop: float = 0.0
+    per_tap: float = 0.0
+    per_weight_byte: float = 0.0
+    per_output_byte: float = 0.0
+    per_spilt_byte: float = 0.0
 
     def seconds(self, work: Work) -> float:
         """Time of one operator."""
-        return self.fixed + self.per_mac * work.macs + self.per_byte * work.bytes
+        rates: tuple[float, ...] = astuple(self)
+        return sum(rate * count for rate, count in zip(rates, _terms(work), strict=True))
+
+
+def _terms(work: Work) -> tuple[int, ...]:
+    """What each of the rates is multiplied with."""
+    spilt = max(work.bytes - SPILL_BYTES, 0)
+    # Other operators have constants, but none to speak of.
+    weights = work.weight_bytes if work.macs else 0
+    moved = weights, work.output_bytes, spilt
+    return 1, work.macs, work.bytes, work.loops, work.taps, *moved
+
+
+_NAMES = [field.name for field in fields(Rates)]
+TERMS = len(_NAMES)
 
 
 Table = dict[tuple[str, str], Rates]
@@ -61,7 +88,7 @@ def rates(samples: Sequence[Sample]) -> Table:
     index = {key: i for i, key in enumerate(keys)}
     rows = np.array([_row(s, index) for s in samples])
     x = _solve(rows, np.array([s.seconds for s in samples]))
-    return {key: Rates(*map(float, x[3 * i : 3 * i + 3])) for key, i in index.items()}
+    return {key: Rates(*map(float, x[TERMS * i : TERMS * (i + 1)])) for key, i in index.items()}
 
 
 def predict(table: Table, parts: Iterable[Work]) -> float:
@@ -86,13 +113,12 @@ def cross_validate(samples: Sequence[Sample], of: str) -> Error | None:
     for model in models:
         held = [s for s in samples if s.model == model]
         table = rates([s for s in samples if s.model != model])
-        predicted = [predict(table, s.parts) for s in held]
-        least = LEAST_PART * sum(s.seconds for s in held)
-        pairs = [
-            (p, s) for p, s in zip(predicted, held, strict=True) if s.seconds >= least and _known(table, s)
-        ]
-        errors += [abs(p / s.seconds - 1) for p, s in pairs]
-        wholes.append(abs(sum(predicted) / sum(s.seconds for s in held) - 1))
+        for profile in sorted({s.profile for s in held}):
+            one = [(predict(table, s.parts), s) for s in held if s.profile == profile]
+            whole = sum(s.seconds for _, s in one)
+            counted = [(p, s) for p, s in one if s.seconds >= LEAST_PART * whole and _known(table, s)]
+            errors += [abs(p / s.seconds - 1) for p, s in counted]
+            wholes.append(abs(sum(p for p, _ in one) / whole - 1))
     if not errors:
         return None
     return Error(
@@ -137,6 +163,11 @@ def _efficiency(base: Compute, precision: str, found: Rates) -> Efficiency:
         compute=_part(found.per_mac * peak * 1e9),
         memory=_part(found.per_byte * base.bandwidth_gbs * 1e9),
         op_us=_round(found.fixed * 1e6),
+        loop_ns=_round(found.per_loop * 1e9),
+        tap_ns=_round(found.per_tap * 1e9),
+        weight_us_per_mb=_round(found.per_weight_byte * 1e12),
+        output_us_per_mb=_round(found.per_output_byte * 1e12),
+        spill_us_per_mb=_round(found.per_spilt_byte * 1e12),
     )
 
 
@@ -145,7 +176,7 @@ def _part(times_slower: float) -> float:
 
 
 def _round(value: float) -> float:
-    return float(f"{value:.4g}")
+    return float(f"{value:.4g}") if value > LEAST_FIGURE else 0.0
 
 
 def _keys(samples: Sequence[Sample]) -> list[tuple[str, str]]:
@@ -159,12 +190,11 @@ def _keys(samples: Sequence[Sample]) -> list[tuple[str, str]]:
 
 
 def _row(sample: Sample, index: dict[tuple[str, str], int]) -> list[float]:
-    row = [0.0] * (3 * len(index))
+    row = [0.0] * (TERMS * len(index))
     for part in sample.parts:
-        at = 3 * index.get((part.precision, part.kind), index.get((part.precision, DEFAULT), 0))
-        row[at] += 1
-        row[at + 1] += part.macs
-        row[at + 2] += part.bytes
+        at = TERMS * index.get((part.precision, part.kind), index.get((part.precision, DEFAULT), 0))
+        for i, count in enumerate(_terms(part)):
+            row[at + i] += count
     return row
 
 
@@ -173,8 +203,9 @@ def _known(table: Table, sample: Sample) -> bool:
 
 
 def _rates(table: Table, work: Work) -> Rates:
-    """The rates of a kind; where it was not seen, of the default, or else of the middling kind."""
-    for key in ((work.precision, work.kind), (work.precision, DEFAULT)):
+    """The rates of a kind; where it was not seen, of one like it, of the default, or of the middling kind."""
+    for kind in (work.kind, LIKE.get(work.kind, DEFAULT), DEFAULT):
+        key = work.precision, kind
         if key in table:
             return table[key]
     same = [r for (precision, _), r in table.items() if precision == work.precision]
@@ -199,8 +230,9 @@ def _reweighted(rows: np.ndarray, seconds: np.ndarray, weights: np.ndarray) -> I
 
     size = (rows / seconds[:, None]).max(axis=0)
     size[size == 0] = 1.0
-    # Samples of one size cannot tell a fixed cost from one that grows: a little weight against the fixed one.
-    doubt = np.diag(np.tile([DOUBT, 0.0, 0.0], rows.shape[1] // 3))
+    doubts = [0.0] * TERMS
+    doubts[_NAMES.index("fixed")], doubts[_NAMES.index("per_weight_byte")] = DOUBT_FIXED, DOUBT_WEIGHTS
+    doubt = np.diag(np.tile(doubts, rows.shape[1] // TERMS))
     nothing = np.zeros(rows.shape[1])
     weights = weights / (weights * seconds).mean()
     for _ in range(ROUNDS):
@@ -228,8 +260,4 @@ def _loss(error: np.ndarray) -> float:
 
 
 def _middling(found: Sequence[Rates]) -> Rates:
-    return Rates(
-        statistics.median(r.fixed for r in found),
-        statistics.median(r.per_mac for r in found),
-        statistics.median(r.per_byte for r in found),
-    )
+    return Rates(*map(statistics.median, zip(*map(astuple, found), strict=True)))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+LIKE = {"stem": "conv", "transposed": "conv", "vector": "dense", "view": "layout", "input": "elementwise"}
+"""The kind whose figures stand for those of a kind that has none."""
+SPILL_BYTES = 1 << 19
+
 
 @dataclass(frozen=True)
 class Efficiency:
@@ -15,6 +19,22 @@ class Efficiency:
     """Of the memory bandwidth."""
     op_us: float | None = None
     """Microseconds that each operator costs before any work; None takes the device's."""
+    loop_ns: float = 0.0
+    """Nanoseconds that each sum over input channels costs besides its products."""
+    tap_ns: float = 0.0
+    """Nanoseconds that each position of a kernel costs, whatever the channels."""
+    weight_us_per_mb: float = 0.0
+    """Microseconds that each MB of weights costs besides its traffic."""
+    output_us_per_mb: float = 0.0
+    """The same for results."""
+    spill_us_per_mb: float = 0.0
+    """The same for each MB of an operator's traffic that is more than `SPILL_BYTES`, hence not in a cache."""
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """All that is a cost, and not a part of a peak."""
+        most = self.weight_us_per_mb, self.output_us_per_mb, self.spill_us_per_mb
+        return self.op_us or 0.0, self.loop_ns, self.tap_ns, *most
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,7 @@ class Compute:
     def of(self, kind: str, precision: str) -> Efficiency:
         """The efficiency of a kind of operator: its own, else the default of its precision, else of float."""
         for table in (self.efficiency.get(precision, {}), self.efficiency.get("float32", {})):
-            found = table.get(kind) or table.get("default")
+            found = table.get(kind) or table.get(LIKE.get(kind, "default")) or table.get("default")
             if found is not None:
                 return found
         return Efficiency()

@@ -221,6 +221,7 @@ def _check_device(device: Device, name: str) -> Device:
         for kind, part in table.items():
             where = f"compute.efficiency.{precision}.{kind}"
             _require(part.compute > 0 and part.memory > 0, name, f"{where} has to be above 0")
+            _require(min(part.costs) >= 0, name, f"{where} has a cost below 0")
     return device
 
 

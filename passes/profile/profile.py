@@ -23,7 +23,7 @@ class ProfileTargets(Pass):
     """
 
     name = "profile"
-    version = 4
+    version = 5
     cacheable = True
 
     edge: str = option("local", help="Edge device: a name, a .toml file, ssh://user@host, or profile.json.")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgecut.ir.errors import ModelError, UsageError
-from edgecut.ir.work import Work
 from edgecut.passes.profile.report import Report, Side
 from edgecut.profilers import fit
 from edgecut.profilers.fit import Sample
@@ -23,13 +22,12 @@ def samples(reports: Sequence[Report], side: Side) -> list[Sample]:
         ModelError: Nothing was measured on this side.
     """
     found = []
-    for report in reports:
+    for number, report in enumerate(reports):
         for row in report.rows:
             time = row.time(side)
             if time is None or time.source != "measured" or time.seconds < LEAST_S:
                 continue
-            part = Work(row.kind, row.precision, row.macs, row.bytes, row.weight_bytes)
-            found.append(Sample(report.model, (part,), time.seconds))
+            found.append(Sample(report.model, (row.work,), time.seconds, str(number)))
     if not found:
         raise ModelError(f"nothing was measured on the {side}", hint="profile with --edge local or ssh://...")
     return found

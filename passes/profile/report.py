@@ -12,7 +12,7 @@ from edgecut.ir import typed, work
 from edgecut.ir.annotations import CloudOnly, Conditions, Cost, Group, Profile, Source, Time
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
-from edgecut.ir.work import Kind, Precision
+from edgecut.ir.work import Kind, Precision, Work
 
 SCHEMA = 1
 Side = Literal["edge", "cloud"]
@@ -30,10 +30,19 @@ class Row:
     macs: int
     bytes: int
     weight_bytes: int
+    output_bytes: int = 0
+    loops: int = 0
+    taps: int = 0
     edge: Time | None = None
     cloud: Time | None = None
     reason: str | None = None
     """Why the edge cannot run it."""
+
+    @property
+    def work(self) -> Work:
+        """What the group does."""
+        counts = (self.macs, self.bytes, self.weight_bytes, self.output_bytes, self.loops, self.taps)
+        return Work(self.kind, self.precision, *counts)
 
     def time(self, side: Side) -> Time | None:
         """Time on one side."""
@@ -126,6 +135,9 @@ def _row(group: str, nodes: list[Any]) -> Row:
         does.macs,
         does.bytes,
         does.weight_bytes,
+        does.output_bytes,
+        does.loops,
+        does.taps,
         cost.edge,
         cost.cloud,
         reason.reason if reason else None,

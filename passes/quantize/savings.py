@@ -1,7 +1,7 @@
 """What integers save of each kernel's time on the edge target, and which kernels they do not pay for."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import onnx_ir as oir
@@ -108,7 +108,13 @@ def _saving(chain: Chain, device: Device | None) -> Saving:
     if device is None or device.compute is None:
         return Saving(sum(map(work.macs, chain)) * _SAVED_PER_MAC + 1e-9, "estimated")
     real = work.group(chain)
-    integer = work.Work(real.kind, "int8", real.macs, real.bytes // 4, real.weight_bytes // 4)
+    integer = replace(
+        real,
+        precision="int8",
+        bytes=real.bytes // 4,
+        weight_bytes=real.weight_bytes // 4,
+        output_bytes=real.output_bytes // 4,
+    )
     slow, fast = (analytic.group_seconds(device, w) for w in (real, integer))
     known = sum(c.edge.seconds for c in costs if c.edge is not None)
     return Saving((known or slow) * (1 - fast / slow), "predicted")

@@ -8,6 +8,7 @@ import pytest
 
 from edgecut.ir.work import Work
 from edgecut.profilers import analytic
+from edgecut.targets.figures import SPILL_BYTES
 from edgecut.targets.spec import Compute, Device, Efficiency, load_device
 
 CONV = Work("conv", "float32", 10**9, 10**8, 10**6)
@@ -26,6 +27,23 @@ def device() -> Device:
 def test_the_roofline_by_hand(device: Device) -> None:
     expected = 20e-6 + 1e9 / (10e9 * 0.8) + 1e8 / (5e9 * 0.4)
     assert analytic.group_seconds(device, CONV) == pytest.approx(expected, rel=1e-12)
+
+
+def test_loops_taps_and_what_no_cache_holds_by_hand(device: Device) -> None:
+    assert device.compute is not None
+    part = Efficiency(0.8, 0.4, 0.0, loop_ns=2.0, tap_ns=5.0, weight_us_per_mb=3.0, output_us_per_mb=7.0,
+                      spill_us_per_mb=11.0)  # fmt: skip
+    costly = replace(device, compute=replace(device.compute, efficiency={"float32": {"conv": part}}))
+    work = replace(CONV, output_bytes=2 * 10**6, loops=10**6, taps=10**4)
+    roofline = 1e9 / (10e9 * 0.8) + 1e8 / (5e9 * 0.4)
+    expected = roofline + 2e-3 + 5e-5 + 3e-6 + 14e-6 + 11e-6 * (1e8 - SPILL_BYTES) / 1e6
+    assert analytic.group_seconds(costly, work) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_kind_without_figures_takes_those_of_the_kind_that_it_is_like(device: Device) -> None:
+    stem, view = replace(CONV, kind="stem"), replace(CONV, kind="view", macs=0)
+    assert analytic.group_seconds(device, stem) == analytic.group_seconds(device, CONV)
+    assert analytic.group_seconds(device, view) == pytest.approx(20e-6 + 1e8 / 2.5e9)  # by default
 
 
 def test_precision_and_kind_choose_the_efficiency(device: Device) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ from edgecut.targets import spec, toml
 TRUE: dict[tuple[Precision, Kind], Rates] = {
     ("float32", "conv"): Rates(5e-6, 2e-11, 1e-10),
     ("float32", "pool"): Rates(2e-6, 0.0, 3e-10),
-    ("int8", "conv"): Rates(4e-6, 5e-12, 2e-10),
+    ("int8", "conv"): Rates(4e-6, 5e-12, 2e-10, per_loop=3e-9, per_tap=2e-8, per_output_byte=5e-11),
+    ("int8", "pool"): Rates(1e-6, 0.0, 1e-11, per_spilt_byte=3e-10),
 }
 
 
@@ -34,7 +35,11 @@ def samples(models: int, noise: float = 0.0, seed: int = 0) -> list[Sample]:
         for _ in range(20):
             for (precision, kind), true in TRUE.items():
                 macs = int(10 ** random.uniform(5, 8)) if kind == "conv" else 0
-                work = Work(kind, precision, macs, int(10 ** random.uniform(4, 7)), 0)
+                loops = int(macs / 10 ** random.uniform(0.5, 3))
+                taps = int(loops / 10 ** random.uniform(0.5, 3))
+                moved = int(10 ** random.uniform(4, 7))
+                written = int(moved * random.uniform(0.1, 0.9))
+                work = Work(kind, precision, macs, moved, 0, written, loops, taps)
                 factor = 1 + noise * random.standard_normal()
                 found.append(Sample(f"m{m}", (work,), true.seconds(work) * max(factor, 0.1)))
     return found
@@ -47,6 +52,9 @@ def test_what_made_the_measurements_is_found_again() -> None:
         assert table[key].fixed == pytest.approx(true.fixed, rel=5e-3)
         assert table[key].per_byte == pytest.approx(true.per_byte, rel=5e-3)
         assert table[key].per_mac == pytest.approx(true.per_mac, rel=5e-3, abs=1e-15)
+        for rate in ("per_loop", "per_tap", "per_output_byte", "per_spilt_byte"):
+            # What costs nothing is found to cost next to nothing beside what does.
+            assert getattr(table[key], rate) == pytest.approx(getattr(true, rate), rel=0.02, abs=2e-12)
 
 
 def test_stretches_of_several_operators_are_told_apart() -> None:
@@ -86,6 +94,16 @@ def test_the_held_out_error_is_that_of_the_noise() -> None:
     assert quiet.whole_median < loud.p90
 
 
+def test_operators_count_by_their_part_of_their_own_profile() -> None:
+    """A model in a slow and in a fast precision: what is much of the fast one is little of both."""
+    made = [replace(s, profile=s.parts[0].precision) for s in samples(4)]
+    slow = [replace(s, seconds=s.seconds * 1e4) if s.profile == "float32" else s for s in made]
+    together, apart = (fit.cross_validate(s, "") for s in ([replace(s, profile="") for s in slow], slow))
+    assert together is not None
+    assert apart is not None
+    assert apart.samples > 1.5 * together.samples
+
+
 def test_one_model_is_no_proof() -> None:
     with pytest.raises(ValueError, match="two models"):
         fit.cross_validate(samples(1), "test")
@@ -106,8 +124,7 @@ def test_figures_of_a_target_predict_what_the_fit_predicts(seed: int) -> None:
 
 def report(model: str, factor: float = 1.0, seed: int = 0) -> Report:
     rows = tuple(
-        Row(f"g{i}", ("Conv",), s.parts[0].kind, s.parts[0].precision, s.parts[0].macs, s.parts[0].bytes, 0,
-            Time(s.seconds * factor, "measured", 0.01))
+        Row(f"g{i}", ("Conv",), **asdict(s.parts[0]), edge=Time(s.seconds * factor, "measured", 0.01))
         for i, s in enumerate(samples(1, seed=seed))
     )  # fmt: skip
     total = Time(sum(r.edge.seconds for r in rows if r.edge), "measured", 0.01)
@@ -130,8 +147,7 @@ def test_a_target_made_from_profiles_loads_and_predicts_them(tmp_path: Path) -> 
     assert device.compute.error.median < 0.02
     row = report("m0").rows[0]
     assert row.edge is not None
-    work = Work(row.kind, row.precision, row.macs, row.bytes, 0)
-    assert analytic.group_seconds(device, work) == pytest.approx(row.edge.seconds, rel=0.05)
+    assert analytic.group_seconds(device, row.work) == pytest.approx(row.edge.seconds, rel=0.05)
 
 
 def test_one_profile_makes_no_target() -> None:

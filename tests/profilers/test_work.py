@@ -20,12 +20,12 @@ def nodes(program: Program, *names: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "kind", "macs"),
     [
-        ("conv1", "conv", 16 * 16 * 16 * 3 * 9),
+        ("conv1", "stem", 16 * 16 * 16 * 3 * 9),
         ("depthwise", "depthwise", 16 * 16 * 16 * 9),
         ("pointwise", "pointwise", 16 * 16 * 16 * 16),
         ("add", "elementwise", 0),
         ("mean", "pool", 0),
-        ("dense", "dense", 16 * 10),
+        ("dense", "vector", 16 * 10),
     ],
 )
 def test_kinds_and_macs(convnet: Program, name: str, kind: str, macs: int) -> None:
@@ -41,7 +41,52 @@ def test_a_group_moves_only_what_enters_and_leaves_it(convnet: Program) -> None:
 
 
 def test_views_move_nothing(convnet: Program) -> None:
-    assert work.group(nodes(convnet, "flatten")).bytes == 0
+    found = work.group(nodes(convnet, "flatten"))
+    assert (found.kind, found.bytes, found.output_bytes) == ("view", 0, 16 * 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "loops", "taps"),
+    [
+        ("conv1", 16 * 16 * 16 * 9, 16 * 16 * 9),  # three channels in, sixteen out
+        ("depthwise", 0, 0),  # sums over no channels
+        ("pointwise", 16 * 16 * 16, 16 * 16),
+        ("dense", 10, 0),  # one position is a fixed cost
+        ("add", 0, 0),
+    ],
+)
+def test_sums_over_channels_and_positions_of_kernels(
+    convnet: Program, name: str, loops: int, taps: int
+) -> None:
+    assert work.loops_and_taps(*nodes(convnet, name)) == (loops, taps)
+
+
+def test_transposed_convolutions_count_over_their_inputs(make: Any) -> None:
+    listed = [helper.make_node("ConvTranspose", ["x", "w"], ["y"], "up", strides=[2, 2])]
+    program = make(listed, {"x": (1, 8, 5, 5)}, ["y"], {"w": np.ones((8, 3, 2, 2), np.float32)})
+    found = work.group(nodes(program, "up"))
+    assert (found.kind, found.macs) == ("transposed", 8 * 25 * 3 * 4)
+    assert (found.loops, found.taps) == (25 * 3 * 4, 25 * 4)
+
+
+def test_a_lookup_reads_what_it_gives_and_not_its_table(make: Any) -> None:
+    listed = [
+        helper.make_node("Cast", ["x"], ["i"], "cast", to=7),
+        helper.make_node("Gather", ["table", "i"], ["y"], "lookup"),
+    ]
+    program = make(listed, {"x": (1, 5)}, ["y"], {"table": np.ones((1000, 16), np.float32)})
+    found = work.group(nodes(program, "lookup"))
+    assert (found.kind, found.weight_bytes) == ("layout", 1000 * 16 * 4)
+    assert found.bytes == 5 * 8 + 2 * 5 * 16 * 4
+
+
+def test_what_stands_at_the_input_is_a_kind_of_its_own(make: Any) -> None:
+    listed = [
+        helper.make_node("Relu", ["x"], ["r"], "first"),
+        helper.make_node("Neg", ["r"], ["y"], "second"),
+    ]
+    program = make(listed, {"x": (1, 4)}, ["y"])
+    assert [work.group(nodes(program, name)).kind for name in ("first", "second")] == ["input", "elementwise"]
 
 
 def test_quantized_tensors_count_as_integers(make: Any) -> None:

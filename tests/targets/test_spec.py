@@ -76,6 +76,13 @@ def test_a_users_file_works_like_a_name(tmp_path: Path) -> None:
         (("cores = 4", "cores = 0"), "cores has to be above 0"),
         (("bandwidth_gbs = 2.0", "bandwidth_gbs = 0.0"), "not above 0"),
         (("cores = 4", 'cores = 4\nreach = "telnet://x"'), "telnet"),
+        (
+            (
+                "bandwidth_gbs = 2.0",
+                "bandwidth_gbs = 2.0\nefficiency = { float32 = { conv = { tap_ns = -1.0 } } }",
+            ),
+            "cost below 0",
+        ),
         (("cores = 4", "cores = "), "line 4"),
     ],
 )
