@@ -12,11 +12,13 @@ import numpy as np
 
 from edgecut.ir import manifest, sessions
 from edgecut.ir.errors import ModelError
-from edgecut.ir.manifest import CutRecord, Manifest, Sent
+from edgecut.ir.manifest import CutRecord, Manifest, Sent, Together
 from edgecut.runtime import serving
 from edgecut.runtime.device import Device
 
 REFERENCE = "reference.onnx"
+_DEVIATIONS = 2.0
+"""Of chance that are granted between what a build measured and what is measured again."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,10 @@ class Limits:
     max_error: Optional[float] = None
     """Largest error relative to the largest reference value; by default 1e-4 for exact builds."""
     min_agreement: Optional[float] = None
-    """Share of equal top-1 answers; by default 0.97 for inexact builds without labels."""
+    """Share of equal top-1 answers; by default 0.97 for inexact builds without labels, or what the build
+    measured of a cut's encodings where that is less, less what chance does."""
     max_accuracy_drop: Optional[float] = None
-    """Percentage points; by default 1 for inexact builds with labels."""
+    """Percentage points; by default 1 for inexact builds with labels, or likewise."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ class _Reporter:
         return CutReport(**{**draft.__dict__, "failure": self._failure(draft)})
 
     def _failure(self, found: CutReport) -> Optional[str]:
-        limits = self._applied(found.cut)
+        limits = self._applied(found.cut, found.samples)
         if limits.max_error is not None and not found.max_rel_error <= limits.max_error:
             return f"relative error {found.max_rel_error:.3g} is over {limits.max_error:g}"
         if found.accuracy is not None and found.reference_accuracy is not None:
@@ -197,7 +200,7 @@ class _Reporter:
             return f"top-1 agreement is {share}, under {limits.min_agreement:.2%}"
         return None
 
-    def _applied(self, cut: str) -> Limits:
+    def _applied(self, cut: str, samples: int) -> Limits:
         """The limits given, with the defaults for this kind of build and cut where none of a kind is."""
         given = self.limits
         changed = any(step.text.startswith("prune") for step in self.described.steps)
@@ -206,9 +209,27 @@ class _Reporter:
             return Limits(_or(given.max_error, 1e-4), given.min_agreement, given.max_accuracy_drop)
         if not self.has_scores:
             return given
+        lost, dropped = _planned(self.described.cut(cut).together, samples)
         if self.has_labels:
-            return Limits(given.max_error, given.min_agreement, _or(given.max_accuracy_drop, 1.0))
-        return Limits(given.max_error, _or(given.min_agreement, 0.97), given.max_accuracy_drop)
+            drop = _or(given.max_accuracy_drop, max(1.0, 100 * dropped))
+            return Limits(given.max_error, given.min_agreement, drop)
+        share = _or(given.min_agreement, min(0.97, 1 - lost))
+        return Limits(given.max_error, share, given.max_accuracy_drop)
+
+
+def _planned(measured: Optional[Together], samples: int) -> tuple[float, float]:
+    """What the encodings of a cut may do on so many samples: share of other answers, drop of accuracy.
+
+    That is what the build measured on samples of its own, and what chance may add to the difference.
+    """
+    if measured is None or measured.agreement is None:
+        return 0.0, 0.0
+    other = (measured.samples * (1 - measured.agreement) + 1) / (measured.samples + 2)  # Laplace's rule
+    chance = _DEVIATIONS * (other * (1 - other) * (1 / measured.samples + 1 / samples)) ** 0.5
+    dropped = 0.0
+    if measured.accuracy is not None and measured.accuracy_held is not None:
+        dropped = measured.accuracy_held - measured.accuracy
+    return 1 - measured.agreement + chance, dropped + chance if dropped > 0 else 0.0
 
 
 def _is_lossy(sent: Sent) -> bool:

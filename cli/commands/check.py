@@ -26,7 +26,11 @@ def check(
     ] = None,
     min_agreement: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Share of equal top-1 (0.97 for int8 builds without labels)."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of equal top-1 (for inexact builds without labels 0.97, or what was planned).",
+        ),
     ] = None,
     max_accuracy_drop: Annotated[
         float | None, typer.Option(min=0.0, help="Points of accuracy (1 for int8 builds with labels).")

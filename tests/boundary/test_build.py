@@ -12,7 +12,10 @@ from edgecut.frontends.data import Sample
 from edgecut.ir import annotations, coded, manifest
 from edgecut.ir.annotations import Plan
 from edgecut.ir.errors import ModelError
+from edgecut.ir.manifest import Together
 from edgecut.ir.program import Program
+from edgecut.passes.base import Context
+from edgecut.passes.boundary.boundary import Boundary
 from edgecut.passes.numerics import Runner
 from edgecut.runtime import compare, serving, wire
 from edgecut.runtime.boundary import Codec
@@ -101,6 +104,29 @@ def test_check_holds_coded_cuts_to_their_answers(build: Build, images: list[Samp
     assert coarse.sent_bytes < fine.sent_bytes < lossless.sent_bytes
     strict = compare.compare(build.folder, images, cuts=names, limits=compare.Limits(min_agreement=1.01))
     assert [r.failure is None for r in strict] == [False, False, False]
+
+
+def test_check_holds_a_coarse_cut_to_what_was_measured_of_it(
+    root: Path, profiled: Program, emit: Emit, value: str, tmp_path: Path, images: list[Sample]
+) -> None:
+    """Less chance on few samples; what was measured good and is not fails, whatever the plan allowed."""
+    coarse = "klt-dct{step=5}"
+    calibration = root / "fixtures" / "digits_calibration.npz"
+    item = Boundary(calibration=calibration, encodings=(coarse,), values=(value,), samples=40)
+    emit(item.run(profiled.copy(), Context()), tmp_path, value, (coarse,))
+    described = manifest.read(tmp_path)
+    (found,) = compare.compare(tmp_path, images, limits=compare.Limits(min_agreement=0.0))
+    assert found.agreement is not None
+    assert found.agreement < 0.97
+    for together, fails in (
+        (None, True),
+        (Together(200, 6.0, found.agreement), False),
+        (Together(200, 20.0, 1.0), True),
+    ):
+        cuts = (replace(described.cuts[0], together=together),)
+        manifest.write(replace(described, cuts=cuts), tmp_path / manifest.FILE_NAME)
+        (report,) = compare.compare(tmp_path, images)
+        assert (report.failure is not None) == fails
 
 
 @pytest.mark.parametrize(
