@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
 import onnx
 import onnx_ir as oir
 
@@ -13,7 +14,10 @@ from edgecut.ir.program import Program, static_shape
 
 OPSET = 21
 """Models of an older opset are converted to this one."""
-OLDEST = 11
+OLDEST = 7
+"""The first whose broadcasting is today's."""
+_CENTRED = 11
+"""From this one on a Resize says where its pixels lie."""
 _KEPT = 17
 """Where ONNX cannot convert, a model of this opset or newer is taken as it is."""
 _IR_VERSION = 10
@@ -180,7 +184,33 @@ def _convert(model: oir.Model, opset: int, where: str) -> oir.Model:
             f"opset {opset} cannot be converted: {reason(error)}", where=where, hint=hint
         ) from error
     result.ir_version = max(_IR_VERSION, model.ir_version)
+    if opset < _CENTRED:
+        _keep_corners(result, where)
     return result
+
+
+def _keep_corners(model: oir.Model, where: str) -> None:
+    """Say of every Resize what all of them did before it could be said; ONNX's converter leaves it out."""
+    for node in model.graph.all_nodes():
+        if node.op_type != "Resize" or node.domain not in ("", "ai.onnx"):
+            continue
+        scales = node.inputs[2].const_value if len(node.inputs) > 2 and node.inputs[2] is not None else None
+        factors = scales.numpy() if scales is not None else np.ones(0)
+        mode = node.attributes["mode"].as_string() if "mode" in node.attributes else "nearest"
+        shrinks = bool((factors < 1).any())
+        if mode == "nearest" and (scales is None or (shrinks and (factors > 1).any())):
+            what = (
+                "shrinks one dimension and enlarges another" if scales is not None else "computes its scales"
+            )
+            raise ModelError(
+                f"{what}; how it rounds is not defined before opset {_CENTRED}", where=node.name or where,
+                hint=f"export it with opset {_CENTRED} or newer",
+            )  # fmt: skip
+        words = {
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "ceil" if shrinks else "floor",
+        }
+        node.attributes.update({key: oir.AttrString(key, word) for key, word in words.items()})
 
 
 def _static_shapes(model: oir.Model) -> dict[str, oir.Shape]:

@@ -23,7 +23,7 @@ class ProfileTargets(Pass):
     """
 
     name = "profile"
-    version = 5
+    version = 6
     cacheable = True
 
     edge: str = option("local", help="Edge device: a name, a .toml file, ssh://user@host, or profile.json.")

@@ -40,9 +40,72 @@ def test_every_opset_from_11_computes_the_same_when_converted(
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6, err_msg=f"opset {opset}")
 
 
-def test_opset_10_is_refused(write: Write) -> None:
-    with pytest.raises(ModelError, match=r"is of opset 10.*opset 11 or newer"):
-        frontends.load(write(RELU, opset=10))
+# Operators that were written otherwise before opset 11: nodes on x of [2, 3, 8, 8], and constants.
+_OLDER: dict[str, tuple[range, str, dict[str, Any]]] = {
+    "Upsample 7": (range(7, 9), "y = Upsample<mode = 'linear', scales = [1.0, 1.0, 2.0, 3.0]>(x)", {}),
+    "Upsample": (range(9, 10), "y = Upsample<mode = 'linear'>(x, s)", {"s": np.array([1, 1, 2, 3], "f4")}),
+    "Resize up": (range(10, 11), "y = Resize<mode = 'nearest'>(x, s)", {"s": np.array([1, 1, 2.5, 2], "f4")}),
+    "Resize down": (
+        range(10, 11), "y = Resize<mode = 'nearest'>(x, s)", {"s": np.array([1, 1, 0.7, 1], "f4")}
+    ),
+    "Resize linear": (range(10, 11), "y = Resize<mode = 'linear'>(x, s)",
+                      {"s": np.array([1, 1, 2.5, 0.6], "f4")}),
+    "Slice": (range(7, 10), "y = Slice<axes = [2, 3], starts = [1, -4], ends = [9, -1]>(x)", {}),
+    "Pad": (range(7, 11), "y = Pad<mode = 'constant', pads = [0, 0, 1, 2, 0, 0, 3, 0], value = 1.5>(x)", {}),
+    "Clip": (range(7, 11), "y = Clip<min = -0.5, max = 0.25>(x)", {}),
+    "TopK": (range(7, 10), "y, i = TopK<axis = 3, k = 3>(x)", {}),
+    "Softmax": (range(7, 11), "y = Softmax<axis = 1>(x)", {}),
+    "Softmax of rows": (range(7, 11), "r = Reshape(x, z) y = Softmax(r)", {"z": np.array([6, 64])}),
+    "BatchNormalization": (range(7, 11), "y = BatchNormalization(x, c, c, c, c)",
+                           {"c": np.array([0.5, 1, 2], "f4")}),
+    "Dropout": (range(7, 11), "y = Dropout<ratio = 0.5>(x)", {}),
+    "pools": (range(7, 11), "m = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]>(x) "
+              "y = AveragePool<kernel_shape = [2, 2], auto_pad = 'SAME_UPPER'>(m)", {}),
+    "reductions": (range(7, 11), "m = ReduceMean<axes = [3], keepdims = 1>(x) q = Squeeze<axes = [3]>(m) "
+                   "u = Unsqueeze<axes = [0]>(q) y = ReduceSum<axes = [2], keepdims = 0>(u)", {}),
+    "Gemm": (range(7, 11), "f = Flatten<axis = 1>(x) y = Gemm<transB = 1>(f, w, b)",
+             {"w": np.ones((5, 192), "f4"), "b": np.arange(5, dtype="f4")}),
+    "PRelu and Sum": (range(7, 11), "a = PRelu(x, c) b = LeakyRelu(x) y = Sum(a, b, x)",
+                      {"c": np.array([[[0.1]], [[0.2]], [[0.3]]], "f4")}),
+    "Split and Concat": (range(7, 11),
+                         "a, b = Split<axis = 1, split = [1, 2]>(x) y = Concat<axis = 1>(b, a)", {}),
+    "ConvTranspose": (range(7, 11), "y = ConvTranspose<strides = [2, 2], output_padding = [1, 1]>(x, w)",
+                      {"w": np.ones((3, 2, 3, 3), "f4") / 9}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", list(_OLDER))
+def test_what_was_written_otherwise_before_opset_11(
+    case: str, tmp_path: Path, run: Run, rng: np.random.Generator
+) -> None:
+    versions, nodes, constants = _OLDER[case]
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    for opset in versions:
+        text = f"g (float[2,3,8,8] x) => (y) {{ {nodes} }}".replace("'", '"')
+        header = f'<ir_version: 5, opset_import: ["" : {opset}]>'
+        proto = onnx.parser.parse_model(header + text)
+        proto.graph.initializer.extend(onnx.numpy_helper.from_array(v, k) for k, v in constants.items())
+        proto.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        path = tmp_path / f"opset{opset}.onnx"
+        onnx.save(proto, str(path))
+        program = frontends.load(path)
+        verify(program)
+        ours, theirs = run(program.proto(), {"x": x})["y"], run(proto, {"x": x})["y"]
+        # The same float32 operators in the same order: only a fused kernel could differ in the last bits.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6, err_msg=f"opset {opset}")
+
+
+def test_a_resize_of_opset_10_that_rounds_both_ways_is_refused(tmp_path: Path) -> None:
+    text = '<ir_version: 5, opset_import: ["" : 10]>g (float[1,1,4,4] x) => (float[1,1,8,2] y)'
+    text += '<float[4] s = {1, 1, 2, 0.5}> { y = Resize<mode = "nearest">(x, s) }'
+    onnx.save(onnx.parser.parse_model(text), str(tmp_path / "m.onnx"))
+    with pytest.raises(ModelError, match="shrinks one dimension and enlarges another"):
+        frontends.load(tmp_path / "m.onnx")
+
+
+def test_opset_6_is_refused(write: Write) -> None:
+    with pytest.raises(ModelError, match=r"is of opset 6.*opset 7 or newer"):
+        frontends.load(write(RELU, opset=6))
 
 
 def test_an_opset_of_the_future_is_refused(write: Write) -> None:

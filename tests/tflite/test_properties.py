@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
@@ -72,13 +72,13 @@ def pool(draw: Draw) -> Case:
         attributes |= {"auto_pad": mode, "ceil_mode": 0, "strides": list(steps)}
     if kind == "AveragePool":
         attributes["count_include_pad"] = draw(st.integers(0, 1))
-    elif mode == "NOTSET" and rank < 3:
+    if mode == "NOTSET" and (rank < 3 or kind == "AveragePool"):
         attributes["dilations"] = [draw(st.integers(1, 2)) for _ in range(rank)]
     return node(kind, "x", **attributes), {"x": [1, 3, *[draw(st.integers(6, 9)) for _ in range(rank)]]}, {}
 
 
 def convolution(draw: Draw) -> Case:
-    rank, group = draw(st.integers(1, 2)), draw(st.sampled_from([1, 2, 4]))
+    rank, group = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 4]))
     kernel = [draw(st.integers(1, 4)) for _ in range(rank)]
     attributes: dict[str, Any] = {
         "strides": [draw(st.integers(1, 3)) for _ in range(rank)],
@@ -90,7 +90,10 @@ def convolution(draw: Draw) -> Case:
     else:
         attributes |= {"auto_pad": mode, "dilations": [1] * rank}
     weights = {"w": numbers(8, 4 // group, *kernel) / 4, "b": numbers(8)}
-    return node("Conv", "x w b", **attributes), {"x": [1, 4, *[draw(st.integers(8, 11))] * rank]}, weights
+    inputs = {"x": [1, 4, *[draw(st.integers(8, 11)) for _ in range(rank)]]}
+    if rank < 3 and draw(st.integers(0, 4)) == 0:  # weights that are computed
+        return node("Conv", "x w b", **attributes), {**inputs, "w": list(weights.pop("w").shape)}, weights
+    return node("Conv", "x w b", **attributes), inputs, weights
 
 
 def transposed_convolution(draw: Draw) -> Case:
@@ -164,6 +167,96 @@ def resize(draw: Draw) -> Case:
     return node("Resize", "x   z", **attributes), {"x": [1, 2, *size]}, {"z": np.array(target, "i8")}
 
 
+def resize_smoothly(draw: Draw) -> Case:
+    """Less than half as large, by filters that look at all that becomes one element."""
+    mode = draw(st.sampled_from(["linear", "cubic"]))
+    size = [draw(st.integers(4, 12)), draw(st.integers(4, 12))]
+    target = [1, 2, *[draw(st.integers(1, n)) for n in size]]
+    attributes = {"mode": mode, "antialias": 1, "coordinate_transformation_mode": "half_pixel"}
+    return node("Resize", "x   z", **attributes), {"x": [1, 2, *size]}, {"z": np.array(target, "i8")}
+
+
+def crop_and_resize(draw: Draw) -> Case:
+    mode = draw(st.sampled_from(["nearest", "linear"]))
+    size = [draw(st.integers(2, 6)), draw(st.integers(2, 6))]
+    target = [1, 2, *[draw(st.integers(1, 7)) for _ in size]]
+    # ONNX Runtime copies what keeps its size, whatever the region.
+    assume(all(new != old for new, old in zip(target[2:], size, strict=True)))
+    # Sixteenths: no position lies on an edge by rounding in one and beside it in the other.
+    starts = [draw(st.integers(-4, 8)) / 16 + 0.01 for _ in size]
+    ends = [s + draw(st.integers(1, 16)) / 16 for s in starts]
+    roi = np.array([0, 0, *starts, 1, 1, *ends], "f4")
+    attributes = {"mode": mode, "coordinate_transformation_mode": "tf_crop_and_resize",
+                  "extrapolation_value": draw(st.sampled_from([0.0, 7.0]))}  # fmt: skip
+    constants = {"r": roi, "z": np.array(target, "i8")}
+    return node("Resize", "x r  z", **attributes), {"x": [1, 2, *size]}, constants
+
+
+def resize_in_proportion(draw: Draw) -> Case:
+    policy = draw(st.sampled_from(["not_larger", "not_smaller"]))
+    mode = draw(st.sampled_from(["nearest", "linear"]))
+    size = [draw(st.integers(2, 6)), draw(st.integers(2, 6))]
+    target = np.array([draw(st.integers(2, 9)) for _ in size], "i8")
+    attributes = {"mode": mode, "keep_aspect_ratio_policy": policy, "axes": [2, 3]}
+    return node("Resize", "x   z", **attributes), {"x": [1, 2, *size]}, {"z": target}
+
+
+def powers_pooled(draw: Draw) -> Case:
+    rank = draw(st.integers(1, 3))
+    kernel = [draw(st.integers(1, 3)) for _ in range(rank)]
+    attributes: dict[str, Any] = {
+        "kernel_shape": kernel, "p": draw(st.integers(1, 3)),
+        "strides": [draw(st.integers(1, 2)) for _ in range(rank)],
+        "pads": [draw(st.integers(0, k - 1)) for _ in range(2) for k in kernel],
+    }  # fmt: skip
+    if rank == 2:  # what else ONNX Runtime refuses
+        attributes["dilations"] = [draw(st.integers(1, 2)) for _ in range(rank)]
+    return (
+        node("LpPool", "x", **attributes),
+        {"x": [1, 3, *[draw(st.integers(6, 9)) for _ in range(rank)]]},
+        {},
+    )
+
+
+def scattering(draw: Draw) -> Case:
+    x = shape(draw, 1, 3)
+    how = draw(st.sampled_from(["none", "add", "mul", "max", "min"]))
+    if draw(st.booleans()):
+        at = axis(draw, len(x))
+        count = draw(st.integers(1, x[at])) if how == "none" else draw(st.integers(1, 4))
+        own = [count if i == at % len(x) else draw(st.integers(1, d)) for i, d in enumerate(x)]
+        indices = RANDOM.integers(-x[at], x[at], size=own)
+        if how == "none":  # no element twice
+            indices = np.argsort(
+                RANDOM.random((*own[: at % len(x)], x[at], *own[at % len(x) + 1 :])), at % len(x)
+            )
+            indices = indices.take(range(count), at % len(x))
+        made = node("ScatterElements", "x i u", axis=at, reduction=how)
+        return made, {"x": x}, {"i": indices.astype("i8"), "u": numbers(*own)}
+    depth = draw(st.integers(1, len(x)))
+    count = draw(st.integers(1, 4))
+    places = RANDOM.integers(0, np.prod(x[:depth]), size=count)
+    places = np.unique(places) if how == "none" else places
+    indices = np.stack(np.unravel_index(places, x[:depth]), -1)
+    made = node("ScatterND", "x i u", reduction=how)
+    return made, {"x": x, "u": [len(places), *x[depth:]]}, {"i": indices.astype("i8")}
+
+
+def fourier(draw: Draw) -> Case:
+    x = [*shape(draw, 1, 2), draw(st.sampled_from([1, 2]))]
+    if draw(st.booleans()):
+        onesided = int(x[-1] == 1 and draw(st.booleans()))
+        length = {"n": np.array(draw(st.integers(1, 7)), "i8")} if draw(st.booleans()) else {}
+        at = np.array(draw(st.integers(0, len(x) - 2)), "i8")
+        inverse = 0 if onesided else draw(st.integers(0, 1))
+        made = node("DFT", "x n a" if length else "x  a", inverse=inverse, onesided=onesided)
+        return made, {"x": x}, {**length, "a": at}
+    length = draw(st.integers(2, 8))
+    signal = [2, length + draw(st.integers(0, 20)), 1]
+    step = {"s": np.array(draw(st.integers(1, 5)), "i8"), "w": np.abs(numbers(length))}
+    return node("STFT", "x s w", onesided=draw(st.integers(0, 1))), {"x": signal}, step
+
+
 def normalization(draw: Draw) -> Case:
     x = [draw(sizes), 4, *shape(draw, 1, 2)]
     kind = draw(
@@ -218,7 +311,8 @@ def integers(draw: Draw) -> Case:
 
 FAMILIES = [
     broadcasting, reduction, pool, convolution, transposed_convolution, product, gemm, slicing, padding,
-    resize, normalization, picking, moving, integers,
+    resize, resize_smoothly, crop_and_resize, resize_in_proportion, powers_pooled, scattering, fourier,
+    normalization, picking, moving, integers,
 ]  # fmt: skip
 
 

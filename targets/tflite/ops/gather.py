@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgecut.targets.tflite import lir
-from edgecut.targets.tflite.lir import Tensor
+from edgecut.targets.tflite.lir import Array, Tensor
 from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
 
 
@@ -46,14 +46,31 @@ def gather_elements(call: Call) -> Tensor:
     if found.data is not None:
         grid[..., axis] = found.data
         return call.emit("GATHER_ND", [x, lir.constant(grid)], found.shape)
-    column = call.reshape(call.cast(found, INT32), (*found.shape, 1))
+    return call.emit("GATHER_ND", [x, element_rows(call, found, axis)], found.shape)
+
+
+def element_rows(call: Call, indices: Tensor, axis: int) -> Tensor:
+    """Rows of indices that name single elements, of computed indices along one axis."""
+    grid = np.moveaxis(np.indices(indices.shape), 0, -1).astype(np.int32)
+    column = call.reshape(call.cast(indices, INT32), (*indices.shape, 1))
     before, after = grid[..., :axis], grid[..., axis + 1 :]
-    columns = [lir.constant(before)] * bool(axis) + [column] + [lir.constant(after)] * (axis + 1 < x.rank)
-    rows = column
-    if len(columns) > 1:
-        options: dict[str, Any] = {"axis": len(found.shape), "fusedActivationFunction": 0}
-        rows = call.emit("CONCATENATION", columns, (*found.shape, x.rank), INT32, **options)
-    return call.emit("GATHER_ND", [x, rows], found.shape)
+    columns = [lir.constant(before)] * bool(axis) + [column]
+    columns += [lir.constant(after)] * (axis + 1 < indices.rank)
+    if len(columns) == 1:
+        return column
+    options: dict[str, Any] = {"axis": indices.rank, "fusedActivationFunction": 0}
+    return call.emit("CONCATENATION", columns, (*indices.shape, indices.rank), INT32, **options)
+
+
+def from_front(call: Call, indices: Tensor, sizes: Array) -> Tensor:
+    """Computed indices as int32, counted from the front; ``sizes``: of what they index, by last axis."""
+    call.need(indices.dtype in (INT32, INT64), f"indices of type {indices.dtype}")
+    call.need(indices.rank <= 5, f"indices of rank {indices.rank}")
+    narrow = call.cast(indices, INT32)
+    limit = lir.constant(sizes.astype(np.int32).reshape((1,) * (indices.rank - sizes.ndim) + sizes.shape))
+    negative = call.binary("LESS", narrow, lir.constant(np.zeros((1,) * indices.rank, np.int32)), BOOL)
+    shifted = call.binary("ADD", narrow, limit)
+    return call.emit("SELECT_V2", [negative, shifted, narrow], narrow.shape, INT32)
 
 
 def reverse_sequence(call: Call) -> Tensor:

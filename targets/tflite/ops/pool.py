@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -49,16 +48,11 @@ def average_pool(call: Call) -> Tensor:
 
 
 def lp_pool(call: Call) -> Tensor:
-    """The p-th root of the sum of p-th powers: an average pool of the powers, times the window's size."""
+    """The p-th root of the sum of p-th powers."""
     call.float_only()
     x, p = call.input(0), float(call.attribute("p", 2))
     powers = call.unary("SQUARE", x) if p == 2 else call.binary("POW", call.unary("ABS", x), call.scalar(p))
-    # Zeros in the padding count in the average, so that every window is divided by the same.
-    w = _window(call, x) if x.rank < 5 else None
-    call.need(w is not None and set(w.dilation) == {1}, "three dimensions, or dilations")
-    assert w is not None
-    mean = _average(call, powers, w, counted=True, clipped=False)
-    total = call.binary("MUL", mean, call.scalar(float(np.prod(w.kernel))))
+    total = _volume(call, powers, _total) if x.rank == 5 else _total(call, powers, _window(call, x))
     return call.unary("SQRT", total) if p == 2 else call.binary("POW", total, call.scalar(1 / p))
 
 
@@ -72,21 +66,46 @@ def global_lp_pool(call: Call) -> Tensor:
     return call.unary("SQRT", total) if p == 2 else call.binary("POW", total, call.scalar(1 / p))
 
 
-def _average(
-    call: Call, x: Tensor, w: Window, *, counted: bool | None = None, clipped: bool = True
-) -> Tensor:
-    """``counted``: padding counts as elements; ``clipped``: what lies beyond it does not."""
-    call.need(set(w.dilation) == {1}, "a dilated average pool")
+def _total(call: Call, x: Tensor, w: Window) -> Tensor:
+    """The sum over each window."""
+    if set(w.dilation) != {1}:
+        return windows.from_channels_last(call, _summed(call, x, w), x.rank)
+    # Zeros in the padding count in the average, so that every window is divided by the same.
+    image = windows.explicit_pad(call, windows.to_channels_last(call, x), w.before, w.needed_after)
+    mean = _pool(call, "AVERAGE_POOL_2D", image, w, VALID)
+    total = call.binary("MUL", mean, call.scalar(float(np.prod(w.kernel))))
+    return windows.from_channels_last(call, total, x.rank)
+
+
+def _summed(call: Call, x: Tensor, w: Window) -> Tensor:
+    """The sum over each dilated window, channels last: by a convolution with ones, as no pool is dilated."""
+    image = windows.explicit_pad(call, windows.to_channels_last(call, x), w.before, w.needed_after)
+    channels = image.shape[3]
+    ones, zeros = np.ones((1, *w.kernel, channels), np.float32), np.zeros(channels, np.float32)
+    options: dict[str, Any] = {
+        "padding": VALID, "depthMultiplier": 1, "fusedActivationFunction": 0,
+        "strideH": w.stride[0], "strideW": w.stride[1],
+        "dilationHFactor": w.dilation[0], "dilationWFactor": w.dilation[1],
+    }  # fmt: skip
+    inputs = [image, lir.constant(ones), lir.constant(zeros)]
+    return call.emit("DEPTHWISE_CONV_2D", inputs, (image.shape[0], *w.out, channels), **options)
+
+
+def _average(call: Call, x: Tensor, w: Window) -> Tensor:
+    """The mean over each window; whether padding counts as elements, the node says."""
+    counted = bool(call.attribute("count_include_pad", 0))
+    counts = np.multiply.outer(*(_covered(w, axis, counted) for axis in (0, 1)))
+    if set(w.dilation) != {1}:
+        shares = lir.constant((1 / counts).astype(np.float32)[None, :, :, None])
+        return windows.from_channels_last(call, call.binary("MUL", _summed(call, x, w), shares), x.rank)
     image = windows.to_channels_last(call, x)
-    counted = bool(call.attribute("count_include_pad", 0)) if counted is None else counted
     if w.valid or (w.same and not counted):
         out = _pool(call, "AVERAGE_POOL_2D", image, w, VALID if w.valid else windows.SAME)
         return windows.from_channels_last(call, out, x.rank)
     image = windows.explicit_pad(call, image, w.before, w.needed_after)
     out = _pool(call, "AVERAGE_POOL_2D", image, w, VALID)
-    counts = np.multiply.outer(*(_covered(w, axis, counted) for axis in (0, 1)))
     factor = (np.prod(w.kernel) / counts).astype(np.float32)
-    if clipped and (factor != 1).any():
+    if (factor != 1).any():
         out = call.binary("MUL", out, lir.constant(factor[None, :, :, None]))
     return windows.from_channels_last(call, out, x.rank)
 
@@ -117,15 +136,11 @@ def _volume(call: Call, x: Tensor, pool: Callable[[Call, Tensor, Window], Tensor
     """Over [N, C, D, H, W]: over the planes, then over what the planes are stacked along."""
     w = windows.window(call, x.shape[2:], call.attribute("kernel_shape"))
     n, c, d = x.shape[:3]
-    planes = pool(call, call.reshape(x, (n, c * d, *x.shape[3:])), _part(w, slice(1, 3)))
+    planes = pool(call, call.reshape(x, (n, c * d, *x.shape[3:])), windows.part(w, slice(1, 3)))
     size = int(np.prod(planes.shape[2:]))
     columns = call.reshape(planes, (n * c, 1, d, size))
-    out = pool(call, columns, _part(_widened(w, size), slice(0, 2)))
+    out = pool(call, columns, _widened(w, size))
     return call.reshape(out, (n, c, *w.out))
-
-
-def _part(w: Window, dims: slice) -> Window:
-    return Window(*(tuple(getattr(w, f.name)[dims]) for f in fields(Window)))
 
 
 def _widened(w: Window, size: int) -> Window:
@@ -176,7 +191,8 @@ def _covered(w: Window, axis: int, counted: bool) -> lir.Array:
     """How many elements each window along one dimension is averaged over."""
     starts = np.arange(w.out[axis]) * w.stride[axis] - w.before[axis]
     low, high = (-w.before[axis], w.size[axis] + w.after[axis]) if counted else (0, w.size[axis])
-    return np.asarray(np.minimum(starts + w.kernel[axis], high) - np.maximum(starts, low))
+    places = np.add.outer(starts, np.arange(w.kernel[axis]) * w.dilation[axis])
+    return np.asarray(((places >= low) & (places < high)).sum(axis=1))
 
 
 LOWERINGS = {

@@ -1,7 +1,8 @@
-"""Resize, Upsample, DepthToSpace, SpaceToDepth."""
+"""Resize, DepthToSpace, SpaceToDepth."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,26 +20,33 @@ def resize(call: Call) -> Tensor:
     call.float_only()
     x, mode = call.input(0), call.attribute("mode", "nearest")
     shape, scales = _target(call, x)
-    old = call.kind == "Upsample" or call.opset == 10
-    coordinates = call.attribute("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
-    rounding = call.attribute("nearest_mode", "floor" if old else "round_prefer_floor")
-    call.need(not call.attribute("antialias", 0) or min(scales) >= 1, "antialias")
-    call.need(coordinates != "tf_crop_and_resize", "coordinates of crop and resize")
+    coordinates = call.attribute("coordinate_transformation_mode", "half_pixel")
+    rounding = call.attribute("nearest_mode", "round_prefer_floor")
     spatial = x.rank == 4 and shape[:2] == x.shape[:2]
     even = all(abs(s * n - m) < 1e-6 for s, n, m in zip(scales, x.shape, shape, strict=True))
     options: dict[str, Any] = {"alignCorners": coordinates == "align_corners"}
-    linear = mode == "linear" and coordinates in _LINEAR
+    smooth = bool(call.attribute("antialias", 0)) and min(scales) < 1
+    linear = mode == "linear" and coordinates in _LINEAR and not smooth
     # At one output element TFLite and ONNX disagree on where the corners are.
     apart = coordinates == "half_pixel" or min(shape[2:], default=0) > 1
     if spatial and even and linear and apart:
         options["halfPixelCenters"] = coordinates == "half_pixel"
         return _kernel(call, "RESIZE_BILINEAR", x, shape, **options)
-    if spatial and mode == "nearest" and _whole(x, shape, scales, coordinates, rounding):
+    region = _region(call, x) if coordinates == "tf_crop_and_resize" else [None] * x.rank
+    if (
+        spatial
+        and mode == "nearest"
+        and region == [None] * 4
+        and _whole(x, shape, scales, coordinates, rounding)
+    ):
         return _kernel(call, "RESIZE_NEAREST_NEIGHBOR", x, shape, halfPixelCenters=False, alignCorners=False)
+    inside: list[Array] = []
     for axis in range(x.rank):
-        if shape[axis] != x.shape[axis] or scales[axis] != 1:
-            x = _along(call, x, axis, shape[axis], scales[axis], coordinates, rounding)
-    return x
+        a = Axis(x.shape[axis], shape[axis], scales[axis], coordinates, region[axis])
+        inside.append(a.inside)
+        if a.size != a.new or a.scale != 1 or region[axis] is not None:
+            x = _along(call, x, axis, a, rounding)
+    return _extrapolated(call, x, inside)
 
 
 _LINEAR = ("half_pixel", "align_corners", "asymmetric")
@@ -46,16 +54,19 @@ _LINEAR = ("half_pixel", "align_corners", "asymmetric")
 
 def _target(call: Call, x: Tensor) -> tuple[tuple[int, ...], Scales]:
     """Shape of the result, and the scale of each dimension."""
-    call.need(call.attribute("keep_aspect_ratio_policy", "stretch") == "stretch", "keeping the aspect ratio")
     axes = [call.axis(a, x.rank) for a in call.attribute("axes") or range(x.rank)]
-    first = 1 if call.kind == "Upsample" or call.opset == 10 else 2
-    factors = call.known(first)
-    if call.kind != "Upsample" and call.has(3):
+    factors = call.known(2)
+    if call.has(3):
         sizes = dict(zip(axes, call.constant(3, "sizes").tolist(), strict=True))
+        policy = call.attribute("keep_aspect_ratio_policy", "stretch")
+        if policy != "stretch":
+            pick = min if policy == "not_larger" else max
+            scale = pick(m / x.shape[a] for a, m in sizes.items())
+            sizes = {a: int(np.floor(scale * x.shape[a] + 0.5)) for a in sizes}
+            shape = tuple(sizes.get(i, n) for i, n in enumerate(x.shape))
+            return shape, [scale if i in sizes else 1.0 for i in range(x.rank)]
         shape = tuple(int(sizes.get(i, n)) for i, n in enumerate(x.shape))
         return shape, [m / n for m, n in zip(shape, x.shape, strict=True)]
-    if factors is None and call.attribute("scales") is not None:
-        factors = np.array(call.attribute("scales"))
     call.need(factors is not None and factors.size > 0, "scales are not constant")
     assert factors is not None
     by_axis = dict(zip(axes, factors.tolist(), strict=True))
@@ -67,7 +78,7 @@ def _whole(x: Tensor, shape: tuple[int, ...], scales: Scales, coordinates: str, 
     """Whether TFLite's nearest neighbours are the wanted ones."""
     for n, m, s in zip(x.shape, shape, scales, strict=True):
         own = np.floor(np.arange(m) * (n / m)).astype(int)
-        if not np.array_equal(own, _nearest(n, m, s, coordinates, rounding)):
+        if not np.array_equal(own, Axis(n, m, s, coordinates).nearest(rounding)):
             return False
     return True
 
@@ -79,59 +90,105 @@ def _kernel(call: Call, kind: str, x: Tensor, shape: tuple[int, ...], **options:
     return call.transpose(out, (0, 3, 1, 2))
 
 
-def _along(
-    call: Call, x: Tensor, axis: int, size: int, scale: float, coordinates: str, rounding: str
-) -> Tensor:
+def _region(call: Call, x: Tensor) -> list[tuple[float, float] | None]:
+    """The part of each dimension that is resized; None where it is not named."""
+    axes = [call.axis(a, x.rank) for a in call.attribute("axes") or range(x.rank)]
+    ends = call.constant(1, "the region").reshape(2, -1)
+    found: list[tuple[float, float] | None] = [None] * x.rank
+    for axis, start, end in zip(axes, *ends.tolist(), strict=True):
+        found[axis] = (float(start), float(end))
+    return found
+
+
+def _extrapolated(call: Call, x: Tensor, inside: list[Array]) -> Tensor:
+    """What lies outside of the image, given the value that is for it."""
+    if all(one.all() for one in inside):
+        return x
+    mask = inside[0]
+    for one in inside[1:]:
+        mask = np.multiply.outer(mask, one)
+    call.need(x.rank <= 5, f"rank {x.rank}")
+    value = np.full((1,) * x.rank, call.attribute("extrapolation_value", 0.0), np.float32)
+    return call.emit("SELECT_V2", [lir.constant(mask), x, lir.constant(value)], x.shape, x.dtype)
+
+
+def _along(call: Call, x: Tensor, axis: int, a: Axis, rounding: str) -> Tensor:
     """Resize one dimension: by picking elements, or as a product with the interpolation matrix."""
     mode = call.attribute("mode", "nearest")
     if mode == "nearest":
-        index = lir.integers(_nearest(x.shape[axis], size, scale, coordinates, rounding).tolist())
-        shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+        index = lir.integers(a.nearest(rounding).tolist())
+        shape = (*x.shape[:axis], a.new, *x.shape[axis + 1 :])
         return call.emit("GATHER", [x, index], shape, axis=axis, batchDims=0)
-    matrix = _matrix(call, x.shape[axis], size, scale, mode, coordinates)
     perm = [i for i in range(x.rank) if i != axis] + [axis]
     last = call.transpose(x, perm)
-    out = fully_connected(call, last, lir.constant(matrix), None)
+    out = fully_connected(call, last, lir.constant(_matrix(call, a, mode)), None)
     return call.transpose(out, np.argsort(perm).tolist())
 
 
-def _positions(n: int, m: int, scale: float, coordinates: str) -> Array:
-    """Where every output element lies in the input."""
-    out = np.arange(m)
-    if coordinates == "align_corners":
-        length = n * scale
-        return np.asarray(out * ((n - 1) / (length - 1) if length != 1 else 0.0))
-    if coordinates == "asymmetric":
-        return np.asarray(out / scale)
-    if coordinates == "pytorch_half_pixel" and m <= 1:
-        return np.zeros(m)
-    if coordinates == "half_pixel_symmetric":
-        adjustment = m / (scale * n)
-        return np.asarray(n / 2 * (1 - adjustment) + (out + 0.5) / scale - 0.5)
-    return np.asarray((out + 0.5) / scale - 0.5)
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of an image, and the one that it becomes."""
+
+    size: int
+    new: int
+    scale: float
+    coordinates: str
+    region: tuple[float, float] | None = None
+
+    @property
+    def positions(self) -> Array:
+        """Where every output element lies in the input."""
+        out, n, m, scale = np.arange(self.new), self.size, self.new, self.scale
+        if self.region is not None:
+            start, end = self.region
+            middle = 0.5 * (start + end) * (n - 1)
+            return np.asarray(
+                start * (n - 1) + out * (end - start) * (n - 1) / (m - 1) if m > 1 else [middle]
+            )
+        if self.coordinates == "align_corners":
+            length = n * scale
+            return np.asarray(out * ((n - 1) / (length - 1) if length != 1 else 0.0))
+        if self.coordinates in ("asymmetric", "tf_crop_and_resize"):
+            return np.asarray(out / scale)
+        if self.coordinates == "pytorch_half_pixel" and m <= 1:
+            return np.zeros(m)
+        if self.coordinates == "half_pixel_symmetric":
+            adjustment = m / (scale * n)
+            return np.asarray(n / 2 * (1 - adjustment) + (out + 0.5) / scale - 0.5)
+        return np.asarray((out + 0.5) / scale - 0.5)
+
+    @property
+    def inside(self) -> Array:
+        """Which output elements lie in the image; all of them, but where a region reaches beyond it."""
+        if self.region is None:
+            return np.ones(self.new, bool)
+        return np.asarray((self.positions >= 0) & (self.positions <= self.size - 1))
+
+    def nearest(self, rounding: str) -> Array:
+        """The input element of every output element."""
+        at = self.positions
+        rounded = {
+            "round_prefer_floor": np.ceil(at - 0.5), "round_prefer_ceil": np.floor(at + 0.5),
+            "floor": np.floor(at), "ceil": np.ceil(at),
+        }[rounding]  # fmt: skip
+        return np.asarray(np.clip(rounded, 0, self.size - 1).astype(int))
 
 
-def _nearest(n: int, m: int, scale: float, coordinates: str, rounding: str) -> Array:
-    at = _positions(n, m, scale, coordinates)
-    rounded = {
-        "round_prefer_floor": np.ceil(at - 0.5), "round_prefer_ceil": np.floor(at + 0.5),
-        "floor": np.floor(at), "ceil": np.ceil(at),
-    }[rounding]  # fmt: skip
-    return np.asarray(np.clip(rounded, 0, n - 1).astype(int))
-
-
-def _matrix(call: Call, n: int, m: int, scale: float, mode: str, coordinates: str) -> Array:
+def _matrix(call: Call, a: Axis, mode: str) -> Array:
     """[m, n]: how much every input element counts in every output element."""
     coefficient = float(call.attribute("cubic_coeff_a", -0.75))
-    reach = 2 if mode == "cubic" else 1
-    matrix = np.zeros((m, n))
-    for row, at in enumerate(_positions(n, m, scale, coordinates)):
+    smooth = bool(call.attribute("antialias", 0)) and a.scale < 1
+    shrink = a.scale if smooth else 1.0  # the weights of a filter are spread over what becomes one element
+    reach = int(np.ceil((2 if mode == "cubic" else 1) / shrink))
+    outside = bool(call.attribute("exclude_outside", 0))
+    matrix = np.zeros((a.new, a.size))
+    for row, at in enumerate(a.positions):
         near = np.arange(int(np.floor(at)) - reach + 1, int(np.floor(at)) + reach + 1)
-        distance = np.abs(near - at)
+        distance = np.abs(near - at) * shrink
         weight = _cubic(distance, coefficient) if mode == "cubic" else np.maximum(1 - distance, 0)
-        if call.attribute("exclude_outside", 0):
-            weight = np.where((near >= 0) & (near < n), weight, 0)
-        np.add.at(matrix[row], near.clip(0, n - 1), weight / weight.sum())
+        if outside:
+            weight = np.where((near >= 0) & (near < a.size), weight, 0)
+        np.add.at(matrix[row], near.clip(0, a.size - 1), weight / (weight.sum() or 1.0))
     return matrix.astype(np.float32)
 
 
@@ -171,7 +228,6 @@ def space_to_depth(call: Call) -> Tensor:
 
 LOWERINGS = {
     "Resize": resize,
-    "Upsample": resize,
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
 }

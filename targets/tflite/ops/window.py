@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
@@ -94,6 +94,11 @@ def planar(w: Window) -> Window:
         ones + w.size, ones + w.kernel, ones + w.stride, ones + w.dilation,
         zeros + w.before, zeros + w.after, ones + w.out,
     )  # fmt: skip
+
+
+def part(w: Window, dims: slice) -> Window:
+    """The window over some of its dimensions."""
+    return Window(*(tuple(getattr(w, f.name)[dims]) for f in fields(Window)))
 
 
 def pad(call: Call, tensor: Tensor, w: Window, value: float = 0.0) -> tuple[Tensor, int]:
