@@ -33,7 +33,7 @@ MAGIC = b"EC"
 VERSION = 1
 HEADER_BYTES = 8
 CODERS = {"rans": 1, "zlib": 2, "lzma": 3}
-_CHUNK_HEAD = 7
+CHUNK_HEAD = 7
 _LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0, "dict_size": 1 << 20}]
 
 
@@ -103,12 +103,12 @@ class Stream:
             raise StreamError(f"is coded in version {data[2]}, not {VERSION}")
         if data[3] != self._coder or data[4:HEADER_BYTES] != self._hash:
             raise StreamError("was coded with other tables")
-        bodies = _bodies(data)
+        chunks = self._tables.chunks if self._tables else ()
+        # A tensor's worth and a half: what zlib and lzma make of noise is longer than the noise.
+        limits = [symbols.longest(c) for c in chunks] or [3 * self._size * self._dtype.itemsize // 2 + 1024]
+        bodies = _bodies(data, limits)
         if self._tables is None:
             return self._inflate(bodies)
-        chunks = self._tables.chunks
-        if len(bodies) > len(chunks):
-            raise StreamError("goes on behind its end")
         wide = self._with_filling(np.full(self._size, self._filling, np.int64))
         for chunk, body in zip(chunks, bodies):
             symbols.decode(self._tables, chunk, body, wide)
@@ -119,8 +119,6 @@ class Stream:
         return np.append(values, self._filling)
 
     def _inflate(self, bodies: list[bytes]) -> Decoded:
-        if len(bodies) > 1:
-            raise StreamError("goes on behind its end")
         values = np.zeros(self._shape, self._dtype)
         if bodies:
             raw = _decompress(self._coder, bodies[0], values.nbytes)
@@ -139,15 +137,21 @@ def _framed(body: bytes) -> bytes:
     return struct.pack("<I", zlib.crc32(body, zlib.crc32(length))) + length + body
 
 
-def _bodies(data: bytes) -> list[bytes]:
-    """Bodies of the chunks that are whole."""
-    found, at = [], HEADER_BYTES
-    while len(data) - at >= _CHUNK_HEAD:
+def _bodies(data: bytes, limits: list[int]) -> list[bytes]:
+    """Bodies of the chunks that are whole; there are no more than limits, and none is longer than its own."""
+    found: list[bytes] = []
+    at = HEADER_BYTES
+    while len(data) - at >= CHUNK_HEAD:
+        if len(found) == len(limits):
+            raise StreamError("goes on behind its end")
         crc, length = struct.unpack("<I", data[at : at + 4])[0], data[at + 4 : at + 7]
-        body = data[at + 7 : at + 7 + int.from_bytes(length, "little")]
-        at += 7 + int.from_bytes(length, "little")
+        size = int.from_bytes(length, "little")
+        body = data[at + 7 : at + 7 + size]
+        at += 7 + size
         if at > len(data):
             break
+        if size > limits[len(found)]:
+            raise StreamError("is damaged: a chunk is longer than it can be")
         if zlib.crc32(body, zlib.crc32(length)) != crc:
             raise StreamError("is damaged: a chunk's CRC differs")
         found.append(body)
@@ -180,4 +184,4 @@ def _decompress(coder: int, body: bytes, size: int) -> bytes:
     return raw
 
 
-__all__ = ["HEADER_BYTES", "Decoded", "Stream", "StreamError"]
+__all__ = ["CHUNK_HEAD", "HEADER_BYTES", "Decoded", "Stream", "StreamError"]

@@ -53,6 +53,12 @@ def encode(tables: Tables, chunk: Chunk, values: np.ndarray) -> bytes:
     return np.packbits(states, bitorder="little").tobytes() + coded.tobytes() + rest.tobytes()
 
 
+def longest(chunk: Chunk) -> int:
+    """Bytes that a chunk never exceeds: a symbol has at most 13 coded bits and an integer 33 raw ones."""
+    integers = len(chunk.dense) + len(chunk.groups)
+    return chunk.lanes * rans.STATE // 8 + 6 * integers + 8
+
+
 def decode(tables: Tables, chunk: Chunk, data: bytes, values: np.ndarray) -> None:
     """Decode one chunk into the integers of the tensor (and the one behind them).
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs a build's device half on aarch64, under qemu: the runtime's zip application, with Debian's Python 3.11, NumPy
-# and LiteRT for that processor, against `edgecut serve` on this machine. Opt-in: it downloads some 200 MB.
+# and LiteRT for that processor, against `edgecut serve` on this machine; and coded streams, bit for bit.
+# Opt-in: it downloads some 200 MB.
 #
 #   tests/aarch64/run.sh [WORK]      WORK (default: build/aarch64) keeps the Debian root for the next time
 #
@@ -59,6 +60,8 @@ build() {
 }
 build float --cut relu_4
 build int8 --calibration "$fixture/digits_calibration.npz" --cut relu_4_quantized
+
+"$python" "$here/tests/boundary/golden.py" "$work/float/edge/edgecut-runtime.pyz"
 
 for name in float int8; do
     "$bin/edgecut" serve "$work/$name" --port 8765 2> "$work/serve.log" &

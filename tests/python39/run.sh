@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs a build's device half on Python 3.9, the oldest that it supports: Debian 11's, in a chroot, with the last
-# LiteRT made for it, against `edgecut serve` on this machine. Opt-in: it downloads some 150 MB.
+# LiteRT made for it, against `edgecut serve` on this machine; and coded streams, bit for bit.
+# Opt-in: it downloads some 150 MB.
 #
 #   tests/python39/run.sh [WORK]     WORK (default: build/python39) keeps the Debian root for the next time
 #
@@ -48,6 +49,8 @@ until grep -q listening "$work/serve.log"; do kill -0 $server; sleep 0.2; done
 
 device=/opt/build/edge/edgecut-runtime.pyz
 url=http://127.0.0.1:8766
+cp "$here/tests/boundary/golden.py" "$here/tests/boundary/golden_streams.json" "$root/opt/"
+inside python3 /opt/golden.py $device
 inside python3 $device selftest /opt/build --server $url --require-signature /opt/key.pub
 for cut in relu_4 edge-only cloud-only; do
     set -- --input /opt/digit.npy --server $url --cut "$cut" --json
