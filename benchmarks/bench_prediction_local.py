@@ -40,10 +40,10 @@ def main() -> None:
     print("| runtime | precision | operators | median | 90th percentile | whole networks, median |")
     print("|---|---|---|---|---|---|")
     for side, runtime in (("edge", "LiteRT"), ("cloud", "ONNX Runtime")):
-        samples = refit.samples(reports, side)  # type: ignore[arg-type]
-        row(runtime, "both", samples)
+        held = fit.held_out(refit.samples(reports, side))  # type: ignore[arg-type]
+        row(runtime, "both", held)
         for precision in ("float32", "int8"):
-            row("", precision, [s for s in samples if s.parts[0].precision == precision])
+            row("", precision, [h for h in held if h.sample.parts[0].precision == precision])
 
 
 def measured(name: str, program: Program) -> Report:
@@ -57,8 +57,8 @@ def measured(name: str, program: Program) -> Report:
     return found
 
 
-def row(runtime: str, precision: str, samples: list[fit.Sample]) -> None:
-    e = fit.cross_validate(samples, "")
+def row(runtime: str, precision: str, held: list[fit.Held]) -> None:
+    e = fit.error(held, "")
     assert e is not None
     print(f"| {runtime} | {precision} | {e.samples} | {e.median:.1%} | {e.p90:.1%} | {e.whole_median:.1%} |")
 

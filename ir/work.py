@@ -16,7 +16,7 @@ import onnx_ir as oir
 from edgecut.ir.program import Program, static_shape
 
 Kind = Literal[
-    "conv", "stem", "transposed", "pointwise", "depthwise", "dense", "vector", "matmul", "recurrent",
+    "conv", "stem", "transposed", "pointwise", "depthwise", "wide", "dense", "vector", "matmul", "recurrent",
     "pool", "reduce", "norm", "elementwise", "transcendental", "layout", "view", "resize", "quantize",
     "input", "other",
 ]  # fmt: skip
@@ -44,6 +44,8 @@ _KIND_OF = {op: kind for kind, names in _KINDS.items() for op in names.split()}
 _VIEWS = frozenset(_KINDS["view"].split())
 # Convolutions of so few channels, the first of a network, have kernels of their own.
 _STEM = 4
+# Depthwise convolutions of more taps than this have no kernels of their own (XNNPACK's go up to 5 x 5).
+_MOST_TAPS = 25
 # What stands at a network's input pays for bringing it into the layout of the kernels.
 _AT_INPUT = frozenset({"elementwise", "layout", "view", "quantize"})
 # They read only what they give, however large the table.
@@ -207,8 +209,8 @@ def _convolution(node: oir.Node) -> Kind:
         return "transposed"
     weight = _shape(node.inputs[1])
     groups = _int(node, "group", 1)
-    if groups > 1 and groups == (weight[0] if weight else 0):
-        return "depthwise"
+    if groups > 1 and weight and groups == weight[0]:
+        return "wide" if math.prod(weight[1:]) > _MOST_TAPS else "depthwise"
     if groups == 1 and weight and math.prod(weight[2:]) == 1:
         return "pointwise"
     return "stem" if weight and weight[1] <= _STEM else "conv"

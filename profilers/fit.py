@@ -8,7 +8,7 @@ small rather than the largest.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 
 import numpy as np
@@ -85,10 +85,14 @@ Table = dict[tuple[str, str], Rates]
 def rates(samples: Sequence[Sample]) -> Table:
     """Fit the rates of every kind, and of ``default`` for kinds that were seen too seldom."""
     keys = _keys(samples)
-    index = {key: i for i, key in enumerate(keys)}
-    rows = np.array([_row(s, index) for s in samples])
-    x = _solve(rows, np.array([s.seconds for s in samples]))
-    return {key: Rates(*map(float, x[TERMS * i : TERMS * (i + 1)])) for key, i in index.items()}
+    found: Table = {}
+    for some in _apart(samples, set(keys)):
+        used = {_key(part, keys) for s in some for part in s.parts}
+        index = {key: i for i, key in enumerate(k for k in keys if k in used)}
+        rows = np.array([_row(s, index) for s in some])
+        x = _solve(rows, np.array([s.seconds for s in some]))
+        found.update({k: Rates(*map(float, x[TERMS * i : TERMS * (i + 1)])) for k, i in index.items()})
+    return found
 
 
 def predict(table: Table, parts: Iterable[Work]) -> float:
@@ -96,11 +100,19 @@ def predict(table: Table, parts: Iterable[Work]) -> float:
     return sum(_rates(table, part).seconds(part) for part in parts)
 
 
-def cross_validate(samples: Sequence[Sample], of: str) -> Error | None:
-    """Fit without one model, predict it, and so on for all: the error to expect of a model never seen.
+@dataclass(frozen=True)
+class Held:
+    """One stretch of a model that the rates it is predicted by were not fitted to."""
 
-    Counted are operators of kinds that other models have, and that take a hundredth of their model at least;
-    the errors of whole models count everything. None where the models have no kind in common.
+    sample: Sample
+    predicted: float
+    """Seconds."""
+    counts: bool
+    """Whether other models have its kinds of operators, and it takes a hundredth of its model at least."""
+
+
+def held_out(samples: Sequence[Sample]) -> list[Held]:
+    """Fit without one model, predict it, and so on for all.
 
     Raises:
         ValueError: There are fewer than two models.
@@ -108,26 +120,42 @@ def cross_validate(samples: Sequence[Sample], of: str) -> Error | None:
     models = sorted({s.model for s in samples})
     if len(models) < 2:
         raise ValueError("it takes profiles of at least two models to tell how well one predicts another")
-    errors: list[float] = []
-    wholes: list[float] = []
+    held: list[Held] = []
     for model in models:
-        held = [s for s in samples if s.model == model]
         table = rates([s for s in samples if s.model != model])
-        for profile in sorted({s.profile for s in held}):
-            one = [(predict(table, s.parts), s) for s in held if s.profile == profile]
-            whole = sum(s.seconds for _, s in one)
-            counted = [(p, s) for p, s in one if s.seconds >= LEAST_PART * whole and _known(table, s)]
-            errors += [abs(p / s.seconds - 1) for p, s in counted]
-            wholes.append(abs(sum(p for p, _ in one) / whole - 1))
+        for profile in sorted({s.profile for s in samples if s.model == model}):
+            one = [s for s in samples if (s.model, s.profile) == (model, profile)]
+            least = LEAST_PART * sum(s.seconds for s in one)
+            held += [Held(s, predict(table, s.parts), s.seconds >= least and _known(table, s)) for s in one]
+    return held
+
+
+def error(held: Sequence[Held], of: str) -> Error | None:
+    """The error of predictions of models held out; None where none of them counts."""
+    errors = [abs(h.predicted / h.sample.seconds - 1) for h in held if h.counts]
     if not errors:
         return None
+    wholes: dict[tuple[str, str], list[float]] = {}
+    for h in held:
+        whole = wholes.setdefault((h.sample.model, h.sample.profile), [0.0, 0.0])
+        whole[0] += h.predicted
+        whole[1] += h.sample.seconds
     return Error(
         median=round(statistics.median(errors), 4),
         p90=round(float(np.quantile(errors, 0.9)), 4),
-        whole_median=round(statistics.median(wholes), 4),
+        whole_median=round(statistics.median(abs(p / s - 1) for p, s in wholes.values()), 4),
         samples=len(errors),
         of=of,
     )
+
+
+def cross_validate(samples: Sequence[Sample], of: str) -> Error | None:
+    """The error to expect of a model never seen; None where the models have no kind in common.
+
+    Raises:
+        ValueError: There are fewer than two models.
+    """
+    return error(held_out(samples), of)
 
 
 def compute(base: Compute, table: Table, error: Error | None) -> Compute:
@@ -189,10 +217,28 @@ def _keys(samples: Sequence[Sample]) -> list[tuple[str, str]]:
     return sorted(kept | rare)
 
 
+def _key(part: Work, keys: Container[tuple[str, str]]) -> tuple[str, str]:
+    own = part.precision, part.kind
+    return own if own in keys else (part.precision, DEFAULT)
+
+
+def _apart(samples: Sequence[Sample], keys: Container[tuple[str, str]]) -> list[list[Sample]]:
+    """Samples in sets that have no kind of operator in common: each is a problem of its own."""
+    found: list[tuple[set[tuple[str, str]], list[Sample]]] = []
+    for sample in samples:
+        used = {_key(part, keys) for part in sample.parts}
+        joined = [one for one in found if one[0] & used]
+        found = [one for one in found if not one[0] & used]
+        found.append(
+            (used.union(*(k for k, _ in joined)), [*(s for _, some in joined for s in some), sample])
+        )
+    return [some for _, some in found]
+
+
 def _row(sample: Sample, index: dict[tuple[str, str], int]) -> list[float]:
     row = [0.0] * (TERMS * len(index))
     for part in sample.parts:
-        at = TERMS * index.get((part.precision, part.kind), index.get((part.precision, DEFAULT), 0))
+        at = TERMS * index[_key(part, index)]
         for i, count in enumerate(_terms(part)):
             row[at + i] += count
     return row

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-LIKE = {"stem": "conv", "transposed": "conv", "vector": "dense", "view": "layout", "input": "elementwise"}
+LIKE = {
+    "stem": "conv",
+    "transposed": "conv",
+    "wide": "depthwise",
+    "vector": "dense",
+    "view": "layout",
+    "input": "elementwise",
+}
 """The kind whose figures stand for those of a kind that has none."""
 SPILL_BYTES = 1 << 19
 

@@ -61,6 +61,16 @@ def test_sums_over_channels_and_positions_of_kernels(
     assert work.loops_and_taps(*nodes(convnet, name)) == (loops, taps)
 
 
+def test_depthwise_convolutions_of_many_taps_are_a_kind_of_their_own(make: Any) -> None:
+    listed = [
+        helper.make_node("Conv", ["x", "w5"], ["a"], "five", group=8),
+        helper.make_node("Conv", ["a", "w7"], ["y"], "seven", group=8),
+    ]
+    weights = {"w5": np.ones((8, 1, 5, 5), np.float32), "w7": np.ones((8, 1, 7, 7), np.float32)}
+    program = make(listed, {"x": (1, 8, 16, 16)}, ["y"], weights)
+    assert [work.group(nodes(program, name)).kind for name in ("five", "seven")] == ["depthwise", "wide"]
+
+
 def test_transposed_convolutions_count_over_their_inputs(make: Any) -> None:
     listed = [helper.make_node("ConvTranspose", ["x", "w"], ["y"], "up", strides=[2, 2])]
     program = make(listed, {"x": (1, 8, 5, 5)}, ["y"], {"w": np.ones((8, 3, 2, 2), np.float32)})
