@@ -7,6 +7,7 @@ import itertools
 import statistics
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -263,3 +264,33 @@ def test_prefixes_are_few_where_they_take_long(whole: float, load: float) -> Non
     count = intervals.affordable(whole, load)
     assert intervals.FEWEST <= count <= intervals.MOST
     assert intervals.affordable(whole * 2, load * 2) <= count
+
+
+def test_kernels_that_an_optimizer_renamed_and_dequantizing_reach_their_groups(make: Any) -> None:
+    from edgecut.profilers import onnxruntime
+
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], "quantize"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"], "dequantize"),
+        helper.make_node("Conv", ["d", "w"], ["c"], "conv"),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["y"], "requantize"),
+    ]
+    weights = {
+        "s": np.array(0.1, np.float32),
+        "z": np.array(0, np.int8),
+        "w": np.ones((4, 4, 1, 1), np.float32),
+    }
+    program = make(nodes, {"x": (1, 4, 5, 5)}, ["y"], weights)
+    members = {"quantize": ("quantize",), "requantize": ("conv", "requantize")}
+    names = onnxruntime._names(program, plan.groups(program, members, dict.fromkeys(members, 1.0)))
+    group = {
+        name: onnxruntime._group(name, names)
+        for name in (
+            "conv_token_44_kernel_time",
+            "dequantize/duplicated_kernel_time",
+            "conv_nchwc_kernel_time",
+            "conv/QuickGeluFusion/_kernel_time",
+            "Transpose_token_3_kernel_time",
+        )
+    }
+    assert list(group.values()) == ["requantize"] * 4 + [None]
