@@ -35,6 +35,7 @@ class Prune(Pass):
     """
 
     name: ClassVar[str] = "prune"
+    version: ClassVar[int] = 2
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 

@@ -70,7 +70,39 @@ def by_cost(
             raise ConstraintError(what, where=program.graph.name)
         counter.remove(best, count - counts[best])
         counts[best] = count
+    _give_back(counter, groups, counts, orders, aim, multiple)
     return counts
+
+
+def _give_back(
+    counter: Counter,
+    groups: Sequence[ChannelGroup],
+    counts: list[int],
+    orders: Sequence[Order],
+    aim: float,
+    multiple: int,
+) -> None:
+    """Take channels back, the dearest first, for as long as enough is saved without them.
+
+    The last step went beyond the aim, some of the earlier ones are then not needed.
+    """
+    while True:
+        dearest, most = -1, 0.0
+        for i, group in enumerate(groups):
+            fewer = _previous(len(group.channels), counts[i], multiple)
+            loss = 0.0 if fewer is None else _loss(orders[i], counts[i], fewer)
+            if (
+                fewer is not None
+                and loss > most
+                and counter.total() - counter.saved(i, fewer - counts[i]) <= aim
+            ):
+                dearest, most = i, loss
+        if dearest < 0:
+            return
+        fewer = _previous(len(groups[dearest].channels), counts[dearest], multiple)
+        assert fewer is not None
+        counter.remove(dearest, fewer - counts[dearest])
+        counts[dearest] = fewer
 
 
 def channels(groups: Sequence[ChannelGroup], orders: Sequence[Order], counts: Sequence[int]) -> list[Channel]:
@@ -90,6 +122,11 @@ def _next(size: int, count: int, multiple: int) -> int | None:
         if found > count:
             return found
     return None
+
+
+def _previous(size: int, count: int, multiple: int) -> int | None:
+    """The next smaller number of channels to remove, or None where none is removed."""
+    return next((n for n in range(count - 1, -1, -1) if _spare(size, n, multiple) == n), None)
 
 
 def _spare(size: int, wanted: int, multiple: int) -> int:
