@@ -37,6 +37,30 @@ def test_operations_saved(edgecut: Edgecut, tmp_path: Path) -> None:
     assert [step["step"] for step in data["steps"]] == ["before", "prune"]
 
 
+@pytest.mark.parametrize("more", [(), ("--finetune",)])
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (np.full((8, 1, 32, 32), np.nan, np.float32), "sample 0 has NaN"),
+        (np.zeros((8, 1, 16, 16), np.float32), "but the input 'input' takes"),
+        (np.zeros((0, 1, 32, 32), np.float32), "no samples"),
+        (np.zeros((2, 1, 32, 32), np.float32), "too few"),
+    ],
+)
+def test_data_that_nothing_can_be_refitted_to(
+    edgecut: Edgecut, tmp_path: Path, data: np.ndarray, says: str, more: tuple[str, ...]
+) -> None:
+    if more:
+        pytest.importorskip("torch")
+    np.savez(tmp_path / "data.npz", allow_pickle=False, input=data)
+    arguments = ("--macs", "0.2", *more, "--calibration", tmp_path / "data.npz", "-o", tmp_path / "p.onnx")
+    found = edgecut("prune", MODEL, *arguments)
+    assert found.returncode == 1
+    assert says in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "p.onnx").exists()
+
+
 def test_speed_and_size_as_asked_for(edgecut: Edgecut, tmp_path: Path) -> None:
     arguments = (*IMAGE, "--edge", "raspberrypi4", "--json", "-o", tmp_path / "p.onnx")
     found = edgecut("prune", MODEL, *arguments, "--speedup", "1.2")
