@@ -4,7 +4,8 @@ Usage: python bench_peers.py [--environments FOLDER] [--peers P,P] [--kinds K,K]
 
 ``peers/setup.sh`` makes the environments. ``--prepare`` then lets the peers convert everything once, which
 takes about an hour; what they made is kept beside the environments. Without it, what is there is measured.
-Networks, peers and kinds (float, int8) that are named restrict both.
+Networks, peers and kinds (float, int8) that are named restrict both. ``--results FILE`` keeps what was found
+in a file and prints all that is in it, so that the table can be made in pieces.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from peers import convert, measure, report
-from peers.converters import EDGECUT, KINDS, PEERS
+from peers import convert, kept, measure, report
+from peers.converters import EDGECUT, EDGECUT_LAST, KINDS, PEERS
 
 AGAIN = "onnx2tf2"
 """The fastest of the peers converts anew beside edgecut each time; of the others the first time counts."""
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "edgecut-peers")
     parser.add_argument("--peers", default=",".join(p.name for p in PEERS), help="which of them")
     parser.add_argument("--kinds", default=",".join(KINDS), help="float, int8, or both")
+    parser.add_argument("--results", type=Path, help="a .json file")
     parser.add_argument("--prepare", action="store_true", help="only make the peers' files")
     arguments = parser.parse_args()
     names = arguments.names or list(catalogue.NETWORKS)
@@ -56,11 +58,19 @@ def main() -> None:
             job = convert.job(EDGECUT, name, kind, models, arguments.environments, work)
             print(f"{kind} {name} edgecut", file=sys.stderr)
             made[kind, name, EDGECUT.name] = convert.fresh(EDGECUT, job, 3 if kind == "float" else 1)
+            job = convert.job(EDGECUT_LAST, name, kind, models, arguments.environments, work)
+            last = convert.once(EDGECUT_LAST, job)
+            if last is not None:
+                made[kind, name, EDGECUT_LAST.name] = last
             again = next((p for p in peers if p.name == AGAIN), None)
             if again is not None and (kind, name, AGAIN) in made and kind == "float":
                 job = convert.job(again, name, kind, models, arguments.environments, work)
                 made[kind, name, AGAIN] = convert.fresh(again, job, 1)
-    print(report.text(names, made, measure.all_of(names, made, models)))
+    measured = measure.all_of(names, made, models)
+    if arguments.results is not None:
+        made, measured = kept.merged(arguments.results, made, measured)
+        names = [n for n in catalogue.NETWORKS if any(key[1] == n for key in made)]
+    print(report.text(names, made, measured))
 
 
 if __name__ == "__main__":

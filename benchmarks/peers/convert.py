@@ -56,6 +56,13 @@ def fresh(converter: Converter, job: Job, runs: int) -> Converted:
     return best
 
 
+def once(converter: Converter, job: Job) -> Converted | None:
+    """Convert anew, a single time; None where the converter does not read such models."""
+    shutil.rmtree(job.out, ignore_errors=True)
+    job.out.mkdir(parents=True)
+    return run(converter, job)
+
+
 def run(converter: Converter, job: Job) -> Converted | None:
     """Convert, whatever was made before."""
     command = converter.command(job)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from peers import channels_last
+
 HERE = Path(__file__).resolve().parent
 KINDS = ("float", "int8")
 
@@ -116,7 +118,16 @@ def _own_file(job: Job) -> list[Path]:
     return [job.out / "model.tflite"]
 
 
+def _edgecut_last(job: Job) -> list[str] | None:
+    """The same of a model whose images come and go channels last, as onnx2tf's do."""
+    changed = None if job.keras else channels_last.changed(job.model, job.out / f"{job.name}.onnx")
+    if changed is None or job.kind != "float":
+        return None
+    return [*_edgecut(job)[:4], str(changed), "-o", str(job.out / "model.tflite")]
+
+
 EDGECUT = Converter("edgecut", _edgecut, _own_file)
+EDGECUT_LAST = Converter("edgecut, NHWC", _edgecut_last, _own_file)
 PEERS = (
     Converter("onnx2tf2", _onnx2tf, _onnx2tf_file),
     Converter("onnx2tf1", _onnx2tf, _onnx2tf_file),

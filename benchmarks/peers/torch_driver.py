@@ -38,10 +38,12 @@ def _quantize(source: Path, target: Path, inputs: list) -> None:
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
 
-    (signature,) = Interpreter(str(source)).get_signature_list().values()
-    names = sorted(signature["inputs"], key=lambda n: int(n.rpartition("_")[2]))
-    count = len(inputs[0])
-    data = [{n: v[i : i + 1] for n, v in zip(names, inputs, strict=True)} for i in range(count)]
+    interpreter = Interpreter(str(source))
+    (key,) = interpreter.get_signature_list()
+    details = interpreter.get_signature_runner(key).get_input_details()
+    names = sorted(details, key=lambda n: int(n.rpartition("_")[2]))
+    typed = [v.astype(details[n]["dtype"]) for n, v in zip(names, inputs, strict=True)]
+    data = [{n: v[i : i + 1] for n, v in zip(names, typed, strict=True)} for i in range(len(inputs[0]))]
     made = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
     calibration = made.calibrate({"serving_default": data})
     made.quantize(calibration).export_model(str(target), overwrite=True)
