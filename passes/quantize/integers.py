@@ -37,12 +37,12 @@ class Calibrated:
 
     def region(self, keep: frozenset[str] = frozenset()) -> Region:
         """What would run on integers, without the nodes named."""
-        return region.select(self.program, keep)
+        return selected(self.program, self.scheme, keep)
 
     def quantized(self, keep: frozenset[str] = frozenset()) -> Program:
         """A quantized copy, without the nodes named."""
         copy = self.program.copy()
-        found = region.select(copy, keep)
+        found = selected(copy, self.scheme, keep)
         groups = region.ties(found)
         known = [self._known_grid(group, found) for group in groups]
         own = [k or self._grid(g, found) for k, g in zip(known, groups, strict=True)]
@@ -112,6 +112,11 @@ def calibrated(
         program, names, samples, method, percentile=percentile, levels=LEVELS[scheme], advance=advance
     )
     return Calibrated(program, spans, scheme)
+
+
+def selected(program: Program, scheme: Scheme, keep: frozenset[str] = frozenset()) -> Region:
+    """What could run on integers, without the nodes named and those that are slower so."""
+    return region.select(program, keep | region.slow(program) if scheme == "int8" else keep)
 
 
 def scheme(name: str) -> Scheme:

@@ -16,6 +16,7 @@ import onnx_ir as oir
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes.quantize import hard
 from edgecut.passes.quantize.grid import Grid
+from edgecut.targets.tflite import taps
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 ARITHMETIC = frozenset({"Add", "Sub", "Mul"})
@@ -75,6 +76,23 @@ def select(program: Program, keep: frozenset[str] = frozenset()) -> Region:
         region.inner.update(n.outputs[0] for n in chain[:-1])
         quantized.update(v for v in (*activations(node), *chain[-1].outputs))
     return region
+
+
+def slow(program: Program) -> frozenset[str]:
+    """Names of nodes that TFLite computes faster in float: depthwise convolutions with many taps.
+
+    XNNPACK's depthwise kernels end at 25; beyond, the back end divides those in float, which it cannot do on
+    integers, as each part would be rounded.
+    """
+    return frozenset(n.name or "" for n in program.nodes if n.op_type == "Conv" and _is_divided(n))
+
+
+def _is_divided(node: oir.Node) -> bool:
+    shape = static_shape(node.inputs[1]) if node.inputs[1] is not None else None
+    if shape is None or shape[1] != 1 or shape[0] != _int(node, "group", 1):
+        return False
+    strides = node.attributes["strides"].as_ints() if "strides" in node.attributes else ()
+    return int(np.prod(shape[2:])) > taps.KERNELS[-1] and all(n == 1 for n in strides)
 
 
 def ties(region: Region) -> list[list[oir.Value]]:

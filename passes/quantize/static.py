@@ -12,7 +12,7 @@ from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
 from edgecut.passes import effects, numerics, split, stale
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.quantize import checks, integers, region, weights
+from edgecut.passes.quantize import checks, integers, weights
 from edgecut.passes.quantize.budget import Budget, Judge, Quality
 from edgecut.passes.quantize.calibrate import Method
 from edgecut.passes.quantize.integers import Calibrated
@@ -31,7 +31,7 @@ class Quantize(Pass):
     """
 
     name: ClassVar[str] = "quantize"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -76,7 +76,6 @@ class Quantize(Pass):
             judged = split.test(dataset) if self._holds_out else dataset
             found = numerics.compare(reference, program, judged, judged.labels)
             quality = Quality.of(found)
-            quality = Quality.of(found)
             if not self.budget.holds(quality):
                 self._miss(f"the accuracy budget cannot be met: {quality} at best", program, context)
             figures = {**found.metrics(), **figures}
@@ -114,7 +113,7 @@ class Quantize(Pass):
         self, program: Program, reference: Program, dataset: Dataset, context: Context
     ) -> tuple[Program, Metrics]:
         keep = frozenset(self.keep)
-        if not region.select(program, keep).nodes:
+        if not integers.selected(program, integers.scheme(self.scheme), keep).nodes:
             raise checks.nothing(program)
         search = Search(self._calibrated(program, reference, dataset, context), keep)
         found = self._decided(search, reference, dataset, context)

@@ -12,6 +12,7 @@ from edgecut.targets.tflite.ops.window import SAME, VALID
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 ACTIVATIONS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
+_ROUNDING = ("QUANTIZE", "DEQUANTIZE")
 _TAKE_ACTIVATION = (*WEIGHTED, "ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
@@ -174,8 +175,10 @@ def _flat_rows(op: Op, uses: Counter[Tensor]) -> Tensor | None:
 def _transposed_operand(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     """A right operand whose rows and columns are exchanged first: the matrix product does that itself."""
     right = op.inputs[1] if op.kind == "BATCH_MATMUL" else None
-    turn = right.op if right is not None else None
-    while turn is not None and turn.kind == "RESHAPE" and turn.inputs[0] is not None:
+    turn, plain, rounding = right.op if right is not None else None, True, list[Op]()
+    while turn is not None and turn.kind in ("RESHAPE", *_ROUNDING) and turn.inputs[0] is not None:
+        plain &= turn.kind != "RESHAPE"
+        rounding += [turn] if turn.kind in _ROUNDING else []
         turn = turn.inputs[0].op
     x = turn.inputs[0] if turn is not None and turn.kind == "TRANSPOSE" else None
     if right is None or turn is None or x is None:
@@ -183,11 +186,15 @@ def _transposed_operand(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     solid = [p for p in map(int, turn.constant(1)) if x.shape[p] != 1]
     rows, columns = right.shape[-2:]
     one = rows * columns == np.prod(right.shape) and len(solid) == 2 and solid[0] > solid[1]
-    batched = right.op is turn and [*turn.constant(1)] == [*range(x.rank - 2), x.rank - 1, x.rank - 2]
+    batched = plain and [*turn.constant(1)] == [*range(x.rank - 2), x.rank - 1, x.rank - 2]
     if not batched and not (one and x.shape[solid[0]] == rows):
         return None
     sources = op.sources | turn.sources
     matrix = lir.reshape(x, (*right.shape[:-2], columns, rows), sources)
+    for each in reversed(rounding):
+        copy = lir.like(each, [matrix])
+        copy.output.shape = matrix.shape
+        matrix = copy.output
     options = {"adjY": not op.options["adjY"]}
     return lir.like(op, [op.inputs[0], matrix], options=options, sources=sources).output
 

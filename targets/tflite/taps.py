@@ -4,7 +4,8 @@ XNNPACK's depthwise kernels end at 25 taps; what is larger is computed as a grou
 channel each, several times slower. A sum of convolutions over every m-th row and n-th column of the kernel,
 spread by a dilation, is the same; with that choice of taps each part reads the whole image, padded.
 
-In float only: sums of int8 would be rounded between the parts.
+In float only: sums of int8 would be rounded between the parts. So `quantize` leaves such convolutions as they
+are.
 """
 
 from __future__ import annotations

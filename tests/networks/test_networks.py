@@ -95,8 +95,8 @@ def _in_int8(networks: Path, folder: Path, name: str) -> tuple[Program, dict[str
     return program, sample, runner(**sample)
 
 
-@pytest.mark.parametrize("name", ["convnext", "keras_attention"])
-def test_int8_where_a_quantized_constant_is_the_left_operand(
+@pytest.mark.parametrize("name", ["convnext", "keras_attention", "vit_tiny", "bert_tiny"])
+def test_int8_network_with_float_between_its_layers_has_the_transposes_of_the_float_one(
     networks: Path, run_onnx: Any, tmp_path: Path, name: str
 ) -> None:
     program, sample, made = _in_int8(networks, tmp_path, name)
@@ -104,6 +104,7 @@ def test_int8_where_a_quantized_constant_is_the_left_operand(
         # Against the quantized program in ONNX Runtime. A value that rounds the other way at a tie spreads:
         # to a few hundredths of the largest output here; an operator computed wrongly is off by far more.
         assert np.abs(made[output] - expected).max() <= 0.05 * np.abs(expected).max()
+    assert inspect.operators((tmp_path / "m.tflite").read_bytes())["TRANSPOSE"] <= OTHERS[name]
 
 
 @pytest.mark.parametrize(

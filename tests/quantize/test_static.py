@@ -148,6 +148,27 @@ def test_kept_nodes_stay_in_float(residual: Program, save: Save) -> None:
     assert numbers(gemm.inputs[1]).dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("size", "scheme", "stays"), [(7, "int8", True), (5, "int8", False), (7, "int8-symmetric", False)]
+)
+def test_depthwise_kernels_too_large_for_integers_stay_in_float(
+    build: Build, save: Save, size: int, scheme: str, stays: bool
+) -> None:
+    """TFLite computes 7x7 much faster in float, in parts; TensorRT has kernels."""
+    pad = size // 2
+    text = (
+        "agraph (float[1,3,16,16] image) => (float[1,4,16,16] y) { d = Conv <group=3, "
+        f"pads=[{pad},{pad},{pad},{pad}]> (image, w0) y = Conv (d, w1) }}"
+    )
+    rng = np.random.default_rng(0)
+    weights = {"w0": rng.standard_normal((3, 1, size, size)), "w1": rng.standard_normal((4, 3, 1, 1))}
+    program = build(text, **{k: v.astype(np.float32) for k, v in weights.items()})
+    found, _ = quantized(program, save(image=images()), scheme=scheme)
+    depthwise, pointwise = (n for n in found.nodes if n.op_type == "Conv")
+    assert (depthwise.inputs[1].const_value is not None) is stays  # type: ignore[union-attr]
+    assert maker(pointwise.inputs[1]).op_type == "DequantizeLinear"
+
+
 def test_softmax_stays_in_float(build: Build, save: Save) -> None:
     weight = np.eye(4, dtype=np.float32)
     text = "net (float[1,4] x) => (float[1,4] y) { h = MatMul(x, w)  y = Softmax(h) }"
