@@ -35,7 +35,7 @@ class Prune(Pass):
     """
 
     name: ClassVar[str] = "prune"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
