@@ -52,13 +52,21 @@ def _latency(
     kind: str, names: Sequence[str], made: Mapping[Key, Converted], measured: Mapping[Key, Measured]
 ) -> str:
     columns = _columns(kind, made)
-    rows = [["latency, ms", *columns, "ratio to the best peer", "error"]]
+    own_float = ["of its float"] if kind == "int8" else []
+    rows = [["latency, ms", *columns, *own_float, "ratio to the best peer", "error"]]
     for name in names:
         own, best = own_file(kind, name, measured), best_peer(kind, name, measured)
         ratio = f"{own.median_ms / best.median_ms:.2f}" if own and best and usable(kind, own) else "-"
         cells = [_cell(kind, made.get((kind, name, c)), measured.get((kind, name, c))) for c in columns]
-        rows.append([name, *cells, ratio, f"{own.error:.1e}" if own and not math.isnan(own.error) else "-"])
+        error = f"{own.error:.1e}" if own and not math.isnan(own.error) else "-"
+        rows.append([name, *cells, *[_of_float(name, measured)][: len(own_float)], ratio, error])
     return _table(rows)
+
+
+def _of_float(name: str, measured: Mapping[Key, Measured]) -> str:
+    """Latency of our int8 file over that of our float one, both in the model's own layout."""
+    whole, small = (measured.get((kind, name, US)) for kind in KINDS)
+    return f"{small.median_ms / whole.median_ms:.2f}" if whole and small and whole.median_ms else "-"
 
 
 def _cell(kind: str, made: Converted | None, found: Measured | None) -> str:
@@ -131,7 +139,8 @@ interleaved rounds, in brackets the least. *error* is edgecut's largest differen
 float model, over the largest output. A peer's file that differs by more than 1e-3 (int8: by half the largest
 output) is marked wrong, and no best. edgecut keeps the model's own order of dimensions at inputs and outputs;
 onnx2tf gives them channels last, and so needs no TRANSPOSE there: *edgecut, NHWC* is the same model with its
-images channels last, and what the ratio is of. int8 is calibrated with the same eight
-samples everywhere; litert-torch's float file is quantized by ai-edge-quantizer. Conversion is the whole
-process, of edgecut the best of three runs; onnx2tf 2 was run beside it, the others once, before, on a busy
-machine: their seconds are upper bounds. Cells that are empty were not tried."""
+images channels last, and what the ratio is of. *of its float* is edgecut's int8 file over its float one.
+int8 is calibrated with the same eight samples everywhere; litert-torch's float file is quantized by
+ai-edge-quantizer. Conversion is the whole process, of edgecut the best of three runs; onnx2tf 2 was run
+beside it, the others once, before, on a busy machine: their seconds are upper bounds. Cells that are empty
+were not tried."""
