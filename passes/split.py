@@ -33,6 +33,11 @@ def halves(dataset: Dataset) -> tuple[Dataset, Dataset]:
     return _part(dataset, lambda index: index % 2 == 0), _part(dataset, lambda index: index % 2 == 1)
 
 
+def first(dataset: Dataset, count: int) -> Dataset:
+    """At most so many samples, from the start."""
+    return _part(dataset, lambda index: index < count)
+
+
 @dataclass(frozen=True)
 class _Some:
     """Some items of an iterable, read anew each time."""
@@ -51,4 +56,4 @@ def _part(dataset: Dataset, takes: Callable[[int], bool]) -> Dataset:
     return Dataset(columns, len(chosen), labels)
 
 
-__all__ = ["EVERY", "Sample", "fit", "halves", "is_held_out", "test"]
+__all__ = ["EVERY", "Sample", "first", "fit", "halves", "is_held_out", "test"]

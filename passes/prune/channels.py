@@ -1,7 +1,7 @@
 """The pass ``prune``: whole channels of convolutions and matrix products removed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -14,7 +14,7 @@ from edgecut.ir.program import Program
 from edgecut.passes import numerics, split
 from edgecut.passes.augment import Augment
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.prune import choose, reconstruction, rules, search
+from edgecut.passes.prune import choose, reconstruction, rules, search, trials
 from edgecut.passes.prune.attempt import Attempt, Workshop
 from edgecut.passes.prune.dims import ChannelGroup
 from edgecut.passes.prune.reconstruction import Order
@@ -35,7 +35,7 @@ class Prune(Pass):
     """
 
     name: ClassVar[str] = "prune"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -93,6 +93,8 @@ class Prune(Pass):
             judge = Judge(numerics.reference(program), unseen, unseen.labels)
         orders = self._orders(program, groups, dataset)
         shop = Workshop(program, groups, orders, dataset, judge, self.augment, context)
+        if dataset is not None and self.importance not in ("l1", "l2") and not self.ratio and len(groups) > 1:
+            shop = replace(shop, orders=trials.corrected(shop, self.multiple))
         found = self._search(shop)
         if found is None or not found.removed:
             return self._nothing(shop)

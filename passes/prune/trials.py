@@ -1,0 +1,56 @@
+"""What pruning each group really does to the outputs, by trying it: predictions are off unevenly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgecut.passes import effects, split
+from edgecut.passes.base import Context
+from edgecut.passes.numerics import compare
+from edgecut.passes.prune import choose
+from edgecut.passes.prune.attempt import Workshop
+from edgecut.passes.prune.reconstruction import Order
+
+# Multiply-accumulates of all trials together, which limit the samples of each; a quarter of them judges it.
+_WORK, _LEAST, _MOST = 3e11, 48, 400
+
+
+def corrected(shop: Workshop, multiple: int) -> list[Order]:
+    """The orders of a workshop's groups, each with losses as large as a trial shows them to be.
+
+    Half of a group's channels leave, alone, and what is left is refitted. The loss is the relative error
+    power at the worst output, as in `sensitivity`: a prediction adds up errors of single layers, and knows
+    neither what later layers make of them, nor what refitting takes back.
+
+    Networks too large to try each of their groups in some minutes keep the predictions.
+
+    Args:
+        shop: With data.
+        multiple: Widths are kept multiples of it.
+    """
+    assert shop.dataset is not None
+    macs = max(1, effects.size(shop.program).macs)
+    count = int(_WORK / macs / max(1, len(shop.groups)))
+    if count < _LEAST:
+        return list(shop.orders)
+    some = split.first(shop.dataset, min(count, _MOST))
+    quiet = replace(shop, dataset=some, judge=None, context=Context())
+    found = []
+    with shop.context.progress.task("trying groups", len(shop.groups)) as advance:
+        for at, order in enumerate(shop.orders):
+            found.append(_corrected(quiet, at, order, multiple))
+            advance()
+    return found
+
+
+def _corrected(shop: Workshop, at: int, order: Order, multiple: int) -> Order:
+    size = len(shop.groups[at].channels)
+    counts = [0] * len(shop.groups)
+    counts[at] = choose.by_ratio([shop.groups[at]], 0.5, multiple)[0]
+    predicted = order.loss[counts[at] - 1] if counts[at] else 0.0
+    if size < 2 or predicted <= 0:
+        return order
+    assert shop.dataset is not None
+    tried = shop.attempt(counts).program
+    loss = 10 ** (-compare(shop.program, tried, split.test(shop.dataset)).sqnr_db / 10)
+    return replace(order, loss=tuple(loss / predicted * other for other in order.loss))
