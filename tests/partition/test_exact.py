@@ -77,7 +77,7 @@ def test_ties_go_to_fewer_bytes_then_to_the_edge(
         assert np.array_equal(found, wanted)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(graph=GRAPHS, link=LINKS)
 def test_envelope_is_the_best_at_every_bandwidth(
     random_problem: MakeProblem, every_legal: ListLegal, graph: Graph, link: Network
