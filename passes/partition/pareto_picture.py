@@ -26,7 +26,7 @@ def picture(found: Front) -> Picture:
         # Above and to the right of the point: the line falls.
         items.append(Words((x + 8, y - 20), shortened(point.cut.name), title=point.cut.name))
         items.append(Words((x + 8, y - 6), ", ".join(prices), colour=SOFT))
-    across, up = (f"{name}, {unit}" for name, unit in zip(found.objectives[:2], found.units[:2], strict=True))
+    across, up = found.objectives[:2]
     items.append(Words(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14), across, "middle"))
     items.append(Words((24, (TOP + HEIGHT - BOTTOM) / 2), up, "middle", upward=True))
     for values, units in ((xs, found.units[0]), (ys, found.units[1])):
