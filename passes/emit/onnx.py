@@ -45,10 +45,8 @@ class EmitOnnx(Pass):
         """
         plan = notes.require(program.model, Plan, "run the pass partition first")
         wire = {name: form for name, v in program.values().items() if (form := notes.get(v, Wire))}
-        cuts, any_batch = (
-            [figures.cut for figures in plan.cuts],
-            notes.get(program.model, AnyBatch) is not None,
-        )
+        cuts = [figures.cut for figures in plan.cuts]
+        any_batch = notes.get(program.model, AnyBatch) is not None
         emitted = target.emit(program, cuts, wire, any_batch=any_batch)
         folder = context.output / FOLDER
         written = emitted.write(folder)
