@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from edgecut.ir import annotations
 from edgecut.ir.annotations import Origin
 from edgecut.ir.program import Program
-from edgecut.passes.quantize import grid, region, untied
+from edgecut.passes.quantize import grid, means, region, untied
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
+from edgecut.targets.tflite import interpolation
 
 AnyArray = NDArray[np.generic]
 Spanning = Callable[[float, float], Grid]
@@ -68,8 +69,10 @@ class _Writer:
         integers = oir.DataType[self.grids[value].dtype.upper()]
         quantized = oir.val(self._new(f"{name}_quantized"), integers, value.shape)
         real = oir.val(self._new(f"{name}_dequantized"), oir.DataType.FLOAT, value.shape)
-        nodes = [
-            oir.node("QuantizeLinear", [value, scale, zero], outputs=[quantized], name=f"{name}_quantize"),
+        nodes = self._nudge(value)
+        source = nodes[0].outputs[0] if nodes else value
+        nodes += [
+            oir.node("QuantizeLinear", [source, scale, zero], outputs=[quantized], name=f"{name}_quantize"),
             oir.node("DequantizeLinear", [quantized, scale, zero], outputs=[real], name=f"{name}_dequantize"),
         ]
         self._insert(value.producer(), nodes)
@@ -77,6 +80,22 @@ class _Writer:
             user.replace_input_with(index, real)
         if inside and value.is_graph_output():
             self._take_output(value, real)
+
+    def _nudge(self, value: oir.Value) -> list[oir.Node]:
+        """An Add after what is interpolated on its own scale: halves go upwards, as in the kernel."""
+        node = value.producer()
+        if node is None or node not in self.region.nodes or node.op_type != "Resize":
+            return []
+        own, count = self.grids[value], means.parts(node) if means.interpolates(node) else None
+        if own.dtype != "int8" or count in (None, 1) or not region.moves(node):
+            return []
+        assert count is not None
+        name = f"{value.name}_halves_up"
+        step = self._initializer(
+            f"{name}_step", np.asarray(own.scale * interpolation.nudge(count), np.float32)
+        )
+        out = oir.val(self._new(name), oir.DataType.FLOAT, value.shape)
+        return [oir.node("Add", [value, step], outputs=[out], name=name)]
 
     def _quantize_weights(self, node: oir.Node) -> None:
         (data,) = region.activations(node)

@@ -14,17 +14,17 @@ import numpy as np
 import onnx_ir as oir
 
 from edgecut.ir.program import Program, static_shape
-from edgecut.passes.quantize import hard
+from edgecut.passes.quantize import hard, means
 from edgecut.passes.quantize.grid import Grid
 from edgecut.targets.tflite import taps
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 ARITHMETIC = frozenset({"Add", "Sub", "Mul"})
 MOVING = frozenset(
-    {"MaxPool", "AveragePool", "Concat", "Slice", "Split", "Pad", "Resize", "DepthToSpace", "SpaceToDepth"}
+    {"MaxPool", "Concat", "Slice", "Split", "Pad", "Resize", "DepthToSpace", "SpaceToDepth"}
     | {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"}
 )
-RESCALING = frozenset({"Relu", "Clip", "LeakyRelu", "GlobalAveragePool", "ReduceMean"})
+RESCALING = frozenset({"Relu", "Clip", "LeakyRelu", "GlobalAveragePool", "AveragePool", "ReduceMean"})
 # The kernels of these have one output grid built in, per type of integers.
 FIXED = {
     "int8": {"Sigmoid": Grid(1 / 256, -128), "Tanh": Grid(1 / 128, 0), "HardSigmoid": Grid(1 / 255, -128)},
@@ -106,7 +106,7 @@ def ties(region: Region) -> list[list[oir.Value]]:
         return value
 
     for node in _sorted(region.nodes):
-        if node.op_type in MOVING:
+        if moves(node):
             first, *rest = (*activations(node), *node.outputs)
             for other in rest:
                 parent[root(other)] = root(first)
@@ -125,6 +125,13 @@ def activations(node: oir.Node) -> list[oir.Value]:
     """Float inputs of a node that are known at run time only."""
     floats = [v for v in node.inputs if v is not None and v.dtype == oir.DataType.FLOAT]
     return [v for v in floats if v.const_value is None]
+
+
+def moves(node: oir.Node) -> bool:
+    """Whether a node has one grid for what it reads and writes."""
+    if node.op_type == "Resize" and means.interpolates(node):
+        return means.keeps_scale(node)
+    return node.op_type in MOVING
 
 
 def weight_axis(node: oir.Node) -> int | None:
@@ -246,7 +253,7 @@ def _matmul_bias(node: oir.Node, following: oir.Node | None) -> oir.Value | None
 
 def _is_moved(value: oir.Value, region: Region) -> bool:
     producer = value.producer()
-    return producer is not None and producer in region.nodes and producer.op_type in MOVING
+    return producer is not None and producer in region.nodes and moves(producer)
 
 
 def _is_bias(value: oir.Value, region: Region) -> bool:

@@ -8,7 +8,8 @@ the nearest miss is 1/(2 D) of a step, far above what float32 rounds off. So
 
 - a weight's scale is chosen such that input scale * weight scale / output scale = M/D;
 - what is added has scales that are odd multiples of one base, its sum too;
-- the result of a product or mean has D/M times the scale of its unit;
+- the result of a product or mean has D/M times the scale of its unit, but where a kernel keeps the scale of
+  its input (linear interpolation), a small part of a step is added to it before it is rounded;
 - an input's scale has a reciprocal that float32 holds, as kernels multiply where ONNX divides.
 
 Every scale is moved upwards, by less than 2 %. The weights of a model that was quantized before are integers
@@ -24,8 +25,7 @@ import numpy as np
 import onnx_ir as oir
 from numpy.typing import NDArray
 
-from edgecut.ir.program import static_shape
-from edgecut.passes.quantize import grid, region
+from edgecut.passes.quantize import grid, means, region
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
 
@@ -34,7 +34,7 @@ _LEAST = 128
 # HardSigmoid adds half a step of its own grid. With a prime above 255 in D, only an input of 0 ties there.
 _GATE, _PRIME = 6 / 255, 257
 _ADDING = frozenset({"Add", "Sub", "Relu", "Clip", "LeakyRelu"})
-_MEANS = frozenset({"GlobalAveragePool", "ReduceMean"})
+_MEANS = frozenset({"GlobalAveragePool", "AveragePool", "ReduceMean", "Resize"})
 
 
 def pays(found: Region) -> bool:
@@ -122,16 +122,16 @@ class _Steps:
         """The results of products and means; their operands where the results are decided."""
         for chain in found.chains:
             node = chain[0]
-            if node.op_type in _MEANS:
+            if node.op_type in _MEANS and not region.moves(node):
                 self._mean(node)
             elif node.op_type == "Mul":
                 self._product(node, self.group[chain[-1].outputs[0]])
 
     def _mean(self, node: oir.Node) -> None:
         x, out = self.group[node.inputs[0]], self.group[node.outputs[0]]  # type: ignore[index]
-        count = _elements(node.inputs[0]) // _elements(node.outputs[0])
+        count = means.parts(node)
         self.decided.add(x)
-        if out not in self.decided:
+        if count is not None and out not in self.decided:
             self._result(out, self.scales[x] / count)
 
     def _product(self, node: oir.Node, out: int) -> None:
@@ -220,8 +220,3 @@ def regridded(own: Grid, scale: float) -> Grid:
     low = (limits.min - own.zero_point) * own.scale
     zero = int(np.clip(round(limits.min - low / scale), limits.min, limits.max))
     return replace(own, scale=scale, zero_point=zero)
-
-
-def _elements(value: oir.Value | None) -> int:
-    shape = static_shape(value) if value is not None else None
-    return int(np.prod(shape or (1,)))

@@ -39,7 +39,10 @@ _TYPES = {
     "float64": 10, "uint32": 15, "uint16": 16, "int4": 17,
 }  # fmt: skip
 # Lowest operator version that has what we use; runtimes refuse lower ones for quantized tensors.
-_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "BROADCAST_TO": 2}
+_VERSIONS = {
+    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "BROADCAST_TO": 2,
+    "TRANSPOSE_CONV": 4,
+}  # fmt: skip
 
 
 class _Shared:

@@ -8,16 +8,23 @@ wants another one, a product with one afterwards gives exactly what it would hav
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
-from edgecut.targets.tflite import fuse, lir, pixels, relabel, stored
+from edgecut.targets.tflite import fuse, interpolation, lir, pixels, relabel, stored
 from edgecut.targets.tflite.fuse import ACTIVATIONS, WEIGHTED, single
 from edgecut.targets.tflite.lir import Array, Graph, Op, Quant, Tensor
 from edgecut.targets.tflite.ops.window import VALID
 
 INT8 = np.dtype(np.int8)
 _ARITHMETIC = ("ADD", "SUB", "MUL")
+# Where an operator has its data, weights and bias, and the axis of its weights that counts output channels.
+_PLACES = {
+    **dict.fromkeys(WEIGHTED, (0, 1, 2, 0)),
+    "DEPTHWISE_CONV_2D": (0, 1, 2, 3),
+    "TRANSPOSE_CONV": (2, 1, 3, 0),
+}
 _MOVES = frozenset((
     "RESHAPE", "TRANSPOSE", "PAD", "PADV2", "MIRROR_PAD", "SLICE", "STRIDED_SLICE", "GATHER", "TILE",
     "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_NEAREST_NEIGHBOR", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH",
@@ -86,14 +93,16 @@ class _Converter:
             return requantized(stored, op)
         if before is None:
             return None
-        if before.kind in ("RESHAPE", "TRANSPOSE"):
+        if before.kind in ("RESHAPE", "TRANSPOSE") or _is_crop(before, uses):
             return _rounded_first(before, op)
         if before.kind in ACTIVATIONS:
             return self.clamped(before, op)
-        if before.kind in WEIGHTED:
+        if before.kind in _PLACES:
             return self.weighted(before, op)
         if before.kind in _ARITHMETIC:
-            return self.scaled(before, op, uses) or self.arithmetic(before, op)
+            return (
+                self.scaled(before, op, uses) or self.nudged(before, op, uses) or self.arithmetic(before, op)
+            )
         if before.kind == "CONCATENATION":
             return self.joined(before, op)
         if before.kind in ("MEAN", "AVERAGE_POOL_2D"):
@@ -149,10 +158,15 @@ class _Converter:
         Else it is applied by a product with one, since there is no fast kernel for it alone.
         """
         quant = _quant(op)
-        stored = self.integers(_given(before, 0))
+        stored, saturates = self.integers(_given(before, 0)), self.saturates(before, quant)
         if stored is None:
-            return None
-        if self.saturates(before, quant):
+            # What is made in float may yet find its kernel, once the activation is out of the way.
+            return (
+                lir.like(op, [before.inputs[0]], sources=op.sources | before.sources).output
+                if saturates
+                else None
+            )
+        if saturates:
             return requantized(stored, op, before.sources)
         return relabel.product(stored, 1.0, quant, before.sources | op.sources, ACTIVATIONS[before.kind])
 
@@ -167,17 +181,19 @@ class _Converter:
 
     def weighted(self, before: Op, op: Op) -> Tensor | None:
         """A convolution or fully connected layer: weights as they are, bias in 32 bits."""
-        x, weights = self.integers(_given(before, 0)), _given(before, 1)
-        channel = 3 if before.kind == "DEPTHWISE_CONV_2D" else 0
+        data, at, last, channel = _PLACES[before.kind]
+        x, weights = self.integers(_given(before, data)), _given(before, at)
         if x is None or x.quant is None or weights.quant is None or weights.dtype != INT8 or x.is_constant:
             return None
         per_tensor = weights.quant.per_tensor
         if weights.quant.zero.any() or not (per_tensor or weights.quant.axis == channel):
             return None
-        bias = _bias(before.inputs[2], x.quant, weights)
+        bias = _bias(before.inputs[last], x.quant, weights)
         if bias is None:
             return None
-        return _with(before, [x, weights, bias], _quant(op), before.sources | op.sources)
+        inputs = list(before.inputs)
+        inputs[data], inputs[at], inputs[last] = x, weights, bias
+        return _with(before, inputs, _quant(op), before.sources | op.sources)
 
     def arithmetic(self, before: Op, op: Op) -> Tensor | None:
         """Sums, differences and products."""
@@ -216,6 +232,8 @@ class _Converter:
 
     def joined(self, before: Op, op: Op) -> Tensor | None:
         """A concatenation: every part takes the scale of the result first."""
+        if all(t is not None and t.op is not None and t.op.kind == "TRANSPOSE_CONV" for t in before.inputs):
+            return _rounded_parts(before, op)
         parts = [self.integers(t) for t in before.inputs if t is not None]
         stored = [t for t in parts if t is not None and t.quant is not None]
         if len(stored) < len(before.inputs):
@@ -226,7 +244,7 @@ class _Converter:
         )
 
     def mean(self, before: Op, op: Op) -> Tensor | None:
-        """The mean over a whole image, which has a kernel that rescales (smaller windows have not)."""
+        """The mean over a whole image, or over windows: by the kernels that rescale."""
         x = _given(before, 0)
         stored = self.integers(x)
         if stored is None:
@@ -235,9 +253,10 @@ class _Converter:
         if before.kind == "MEAN":
             return _with(before, [stored, before.inputs[1]], _quant(op), sources)
         options = before.options
-        whole = (options["filterHeight"], options["filterWidth"]) == x.shape[1:3]
-        if not whole or options["padding"] != VALID or options["fusedActivationFunction"]:
+        if options["padding"] != VALID or options["fusedActivationFunction"]:
             return None
+        if (options["filterHeight"], options["filterWidth"]) != x.shape[1:3]:
+            return _with(*_summing(before, stored), _quant(op), sources)
         inputs = [stored, lir.integers((1, 2))]
         (out,) = lir.emit("MEAN", inputs, [before.output.shape], [INT8], sources, {"keepDims": True})
         out.quant = _quant(op)
@@ -253,12 +272,28 @@ class _Converter:
             return None
         return _with(before, [stored], quant, before.sources | op.sources)
 
-    def resized(self, before: Op, op: Op) -> Tensor | None:
+    def nudged(self, before: Op, op: Op, uses: Counter[Tensor]) -> Tensor | None:
+        """Interpolation with halves rounded upwards, which the program says by adding less than one part."""
+        x, step = before.inputs[:2]
+        inner = single(x, uses)
+        if inner is None or inner.kind != "RESIZE_BILINEAR" or before.kind != "ADD" or step is None:
+            return None
+        if not _is_number(step) or before.options.get("fusedActivationFunction"):
+            return None
+        share = float(lir.real(step).ravel()[0]) / float(_quant(op).scale[0])
+        count = interpolation.parts(
+            _given(inner, 0).shape[1:3], inner.output.shape[1:3], _coordinates(inner.options)
+        )
+        if count is None or not interpolation.exact(count) or not 0 < share < 1 / count:
+            return None
+        return self.resized(inner, op, before.sources)
+
+    def resized(self, before: Op, op: Op, more: frozenset[str] = frozenset()) -> Tensor | None:
         """Interpolation keeps the scale; only where the program keeps it, since it rounds."""
         stored = self.integers(_given(before, 0))
         if stored is None or not _quant(op).same(stored.quant):
             return None
-        return _with(before, [stored, before.inputs[1]], _quant(op), before.sources | op.sources)
+        return _with(before, [stored, before.inputs[1]], _quant(op), before.sources | op.sources | more)
 
 
 def requantized(stored: Tensor, op: Op, sources: frozenset[str] = frozenset()) -> Tensor:
@@ -278,6 +313,47 @@ def _rounded_first(before: Op, op: Op) -> Tensor:
     quantize = lir.like(op, [x])
     quantize.output.shape = x.shape
     return _with(before, [quantize.output, *before.inputs[1:]], _quant(op), before.sources)
+
+
+def _is_crop(op: Op, uses: Counter[Tensor]) -> bool:
+    """Whether an operator only takes a part of what a transposed convolution makes."""
+    inner = single(op.inputs[0], uses) if op.kind == "SLICE" else None
+    return inner is not None and inner.kind == "TRANSPOSE_CONV"
+
+
+def _coordinates(options: dict[str, Any]) -> str:
+    """What RESIZE_BILINEAR does, as ONNX calls it."""
+    if options["alignCorners"]:
+        return "align_corners"
+    return "half_pixel" if options["halfPixelCenters"] else "asymmetric"
+
+
+def _summing(pool: Op, x: Tensor) -> tuple[Op, list[Tensor | None]]:
+    """An average pool as a depthwise sum, whose kernel is fast and may change the scale."""
+    assert x.quant is not None
+    options, channels = pool.options, x.shape[3]
+    kernel = options["filterHeight"], options["filterWidth"]
+    share = np.array([1 / (kernel[0] * kernel[1])], np.float32)
+    zeros = np.zeros(1, np.int64)
+    ones = lir.constant(np.ones((1, *kernel, channels), np.int8), Quant(share, zeros))
+    bias = lir.constant(np.zeros(channels, np.int32), Quant(x.quant.scale * share, zeros))
+    made = {
+        "padding": options["padding"], "fusedActivationFunction": 0, "depthMultiplier": 1,
+        "strideH": options["strideH"], "strideW": options["strideW"],
+        "dilationHFactor": 1, "dilationWFactor": 1,
+    }  # fmt: skip
+    return Op("DEPTHWISE_CONV_2D", [], [pool.output], made, pool.sources), [x, ones, bias]
+
+
+def _rounded_parts(before: Op, op: Op) -> Tensor:
+    """A QUANTIZE of each part before they are joined."""
+    parts: list[Tensor | None] = []
+    for part in before.inputs:
+        assert part is not None
+        quantize = lir.like(op, [part])
+        quantize.output.shape = part.shape
+        parts.append(quantize.output)
+    return _with(before, parts, _quant(op), before.sources)
 
 
 def _rescaled(stored: Tensor, quant: Quant, sources: frozenset[str]) -> Tensor:

@@ -109,7 +109,18 @@ def test_int8_network_with_float_between_its_layers_has_the_transposes_of_the_fl
 
 @pytest.mark.parametrize(
     "name",
-    ["mobilenetv2", "mobilenetv3s", "shufflenetv2", "resnet18", "efflite0", "yolo", "dscnn", "ecg1d"],
+    [
+        "mobilenetv2",
+        "mobilenetv3s",
+        "shufflenetv2",
+        "resnet18",
+        "efflite0",
+        "yolo",
+        "unet",
+        "deeplab",
+        "dscnn",
+        "ecg1d",
+    ],
 )
 def test_int8_network_gives_the_integers_that_onnx_runtime_gives(
     networks: Path, run_onnx: Any, tmp_path: Path, name: str

@@ -22,7 +22,7 @@ NETWORKS = (
     "deeplab", "dscnn", "ecg1d", "convnext", "vit_tiny", "bert_tiny", "keras_mobilenet", "keras_attention",
 )  # fmt: skip
 # The axis along which weights may have a scale each.
-WEIGHTS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+WEIGHTS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 # Operators that give integers as they get them, so that scales and zero points have to be the same.
 MOVES = frozenset((
     "RESHAPE", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "GATHER", "GATHER_ND", "PAD",
@@ -95,7 +95,10 @@ def _tensor(tensor: Any) -> str:
 
 def _operator(kind: str, inputs: list[Any], outputs: list[Any], buffers: list[Any]) -> str:
     if kind in WEIGHTS:
-        return _weighted(kind, inputs, buffers)
+        # TRANSPOSE_CONV has the shape of its result first, and its data after the weights.
+        return _weighted(
+            kind, [inputs[2], inputs[1], *inputs[3:]] if kind == "TRANSPOSE_CONV" else inputs, buffers
+        )
     data = [t for t in inputs if t.type == INT8]
     if kind in MOVES:
         first = _scales(outputs[0])

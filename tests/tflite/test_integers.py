@@ -68,6 +68,23 @@ class Network:
         return self.node("Conv", x, w_name, b_name, shape=(n, channels, *size), group=groups,
                          pads=[pad] * 4, strides=[stride] * 2)  # fmt: skip
 
+    def transposed(
+        self, x: str, channels: int, kernel: int, stride: int, *, groups: int = 1, **more: Any
+    ) -> str:
+        n, c, h, w = self.shapes[x]
+        weights = self.random.integers(-127, 128, (c, channels // groups, kernel, kernel)).astype(np.int8)
+        scales = self.random.uniform(0.002, 0.01, channels // groups).astype("f4")
+        bias = self.random.integers(-2000, 2000, channels).astype("i4")
+        zeros = self.constant(np.zeros(scales.size, np.int8))
+        w_name = self.node("DequantizeLinear", self.constant(weights), self.constant(scales), zeros,
+                           shape=weights.shape, axis=1)  # fmt: skip
+        step = self.constant(np.tile(scales, groups) * np.float32(self.grids[x][0]))
+        b_name = self.node("DequantizeLinear", self.constant(bias), step, shape=bias.shape, axis=0)
+        crop, extra = 2 * more.get("pads", [0])[0], more.get("output_padding", [0])[0]
+        size = [(d - 1) * stride + kernel - crop + extra for d in (h, w)]
+        return self.node("ConvTranspose", x, w_name, b_name, shape=(n, channels, *size), group=groups,
+                         strides=[stride] * 2, **more)  # fmt: skip
+
     def model(self, build: Callable[..., Any], inputs: dict[str, Any], outputs: list[str]) -> Any:
         return build(self.nodes, inputs, outputs, self.constants)
 
@@ -169,6 +186,85 @@ def test_pixels_on_another_grid_than_their_own_are_not_taken_for_it(tester: Any,
     x = net.node("Cast", "x", shape=(1, 3, 12, 12), to=TensorProto.FLOAT)
     y = conv_after(net, net.rounded(x, 1.25, -128), 20.0)
     test = tester(net.model(model, {"x": ([1, 3, 12, 12], TensorProto.UINT8)}, [y])).lower().count("CAST", 1)
+    same(test)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "groups", "more", "others"),
+    [
+        (2, 2, 1, {}, {}),
+        (4, 2, 1, {"pads": [1] * 4}, {}),  # as SAME
+        (3, 2, 1, {"pads": [1] * 4, "output_padding": [1, 1]}, {"SLICE": 1}),
+        (3, 1, 2, {"pads": [1] * 4}, {"SPLIT": 1, "CONCATENATION": 1}),
+    ],
+)
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_transposed_convolution_runs_on_integers(
+    tester: Any, model: Any, kernel: int, stride: int, groups: int, more: Any, others: Any, relu: bool
+) -> None:
+    net, x = start()
+    y = net.transposed(x, 6, kernel, stride, groups=groups, **more)
+    if relu:
+        y = net.node("Relu", y, shape=net.shapes[y])
+    y = net.rounded(y, 0.0537, -128 if relu else 5)
+    test = tester(net.model(model, {"x": [1, 8, 10, 9]}, [y])).lower()
+    test.only(TRANSPOSE_CONV=groups, QUANTIZE=1, DEQUANTIZE=1, TRANSPOSE=2, **others)
+    same(test)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size", "others"),
+    [
+        ({"kernel_shape": [2, 2], "strides": [2, 2]}, (5, 4), {}),
+        ({"kernel_shape": [3, 3], "pads": [1] * 4, "count_include_pad": 1}, (10, 9), {"PAD": 1}),
+        ({"kernel_shape": [3, 2], "strides": [2, 1]}, (4, 8), {}),
+    ],
+)
+def test_an_average_over_windows_is_a_depthwise_sum_that_changes_the_scale(
+    tester: Any, model: Any, attributes: Any, size: tuple[int, int], others: Any
+) -> None:
+    net, x = start()
+    y = net.rounded(net.node("AveragePool", x, shape=(1, 8, *size), **attributes), 0.0331, -7)
+    test = tester(net.model(model, {"x": [1, 8, 10, 9]}, [y])).lower()
+    test.only(DEPTHWISE_CONV_2D=1, QUANTIZE=1, DEQUANTIZE=1, TRANSPOSE=2, **others)
+    same(test)
+
+
+def test_an_average_over_windows_of_different_sizes_stays_in_float(tester: Any, model: Any) -> None:
+    net, x = start()
+    y = net.node("AveragePool", x, shape=(1, 8, 10, 9), kernel_shape=[3, 3], pads=[1] * 4)
+    test = tester(net.model(model, {"x": [1, 8, 10, 9]}, [net.rounded(y, 0.0331, -7)])).lower()
+    test.count("AVERAGE_POOL_2D", 1).count("DEPTHWISE_CONV_2D", 0)
+    same(test)
+
+
+def interpolated(net: Network, x: str, factor: int, parts_added: float) -> str:
+    """``x`` enlarged on its own scale, some parts of a step added."""
+    n, c, h, w = net.shapes[x]
+    scale, zero = net.grids[x]
+    sizes = net.constant(np.array([n, c, factor * h, factor * w]))
+    y = net.node("Resize", x, "", "", sizes, shape=(n, c, factor * h, factor * w), mode="linear")
+    added = net.constant(np.float32(parts_added / (2 * factor) ** 2 * scale))
+    return net.rounded(net.node("Add", y, added, shape=net.shapes[y]), scale, zero)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_interpolation_with_halves_rounded_upwards_is_one_kernel(
+    tester: Any, model: Any, factor: int
+) -> None:
+    net, x = start()
+    test = tester(net.model(model, {"x": [1, 8, 10, 9]}, [interpolated(net, x, factor, 0.25)])).lower()
+    test.only(RESIZE_BILINEAR=1, QUANTIZE=1, DEQUANTIZE=1, TRANSPOSE=2)
+    same(test)
+
+
+@pytest.mark.parametrize("added", [1.3, -0.3])
+def test_what_is_added_to_an_interpolation_counts_where_it_is_more_than_rounding(
+    tester: Any, model: Any, added: float
+) -> None:
+    net, x = start()
+    test = tester(net.model(model, {"x": [1, 8, 10, 9]}, [interpolated(net, x, 2, added)])).lower()
+    test.count("ADD", 1)
     same(test)
 
 

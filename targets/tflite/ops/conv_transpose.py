@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgecut.targets.tflite import lir
@@ -11,29 +13,39 @@ from edgecut.targets.tflite.ops.base import Call
 
 
 def conv_transpose(call: Call) -> Tensor:
-    """[N, C, (H,) W] with weights [C, M/group, (kH,) kW] -> [N, M, (oH,) oW].
-
-    Computed without padding, then cropped: TFLite's SAME takes the excess off elsewhere than ONNX.
-    """
+    """[N, C, (H,) W] with weights [C, M/group, (kH,) kW] -> [N, M, (oH,) oW]."""
     call.float_only(0, 1)
     x, weights, group = call.input(0), call.input(1), int(call.attribute("group", 1))
     call.need(x.rank in (3, 4), f"rank {x.rank}")
     call.need(weights.is_constant, "weights are not constant")
     spatial = x.rank - 2
-    dilation = call.attribute("dilations") or [1] * spatial
-    numbers = _dilated(lir.real(weights), dilation)
-    size, kernel = list(x.shape[2:]), list(numbers.shape[2:])
+    weights = _dilated(weights, call.attribute("dilations") or [1] * spatial)
+    size, kernel = list(x.shape[2:]), list(weights.shape[2:])
     stride = call.attribute("strides") or [1] * spatial
     full = [(n - 1) * s + k for n, s, k in zip(size, stride, kernel, strict=True)]
     begin, out = _crop(call, size, stride, full)
-    numbers = numbers.reshape(*numbers.shape[:2], *[1] * (2 - spatial), *kernel)
-    full, begin, out, stride = (
-        ([f] * (2 - spatial)) + v for f, v in ((1, full), (0, begin), (1, out), (1, stride))
-    )
+    ones = [1] * (2 - spatial)
+    weights = call.reshape(weights, (*weights.shape[:2], *ones, *kernel))
+    full, out, stride, begin = ones + full, ones + out, ones + stride, [0] * len(ones) + begin
     image = windows.to_channels_last(call, x)
-    made = _grouped(call, image, numbers, group, full, stride)
-    made = _fit(call, made, begin, out)
+    if _is_same(image.shape[1:3], stride, full, begin, out):
+        made = _grouped(call, image, weights, group, out, stride, windows.SAME)
+    else:
+        # Without padding, then cropped: TFLite's SAME takes the excess off elsewhere.
+        made = _grouped(call, image, weights, group, full, stride, windows.VALID)
+        made = _fit(call, made, begin, out)
     return windows.from_channels_last(call, made, x.rank)
+
+
+def _is_same(
+    size: Sequence[int], stride: list[int], full: list[int], begin: list[int], out: list[int]
+) -> bool:
+    """Whether TFLite's SAME crops the same, where anything is cropped at all."""
+    fits = all(
+        -(-o // s) == n and f >= o and b == (f - o) // 2
+        for n, s, f, b, o in zip(size, stride, full, begin, out, strict=True)
+    )
+    return fits and full != out
 
 
 def _crop(call: Call, size: list[int], stride: list[int], full: list[int]) -> tuple[list[int], list[int]]:
@@ -53,47 +65,51 @@ def _crop(call: Call, size: list[int], stride: list[int], full: list[int]) -> tu
     return [max(b, 0) for b in begin], list(wanted[-rank:])
 
 
-def _dilated(weights: lir.Array, dilation: list[int]) -> lir.Array:
+def _dilated(weights: Tensor, dilation: list[int]) -> Tensor:
     if set(dilation) == {1}:
         return weights
+    plain = weights.quant is None or bool(weights.quant.zero.any())
+    numbers = lir.real(weights) if plain else weights.data
+    assert numbers is not None
     shape = [(k - 1) * d + 1 for k, d in zip(weights.shape[2:], dilation, strict=True)]
-    spread = np.zeros((*weights.shape[:2], *shape), np.float32)
-    spread[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = weights
-    return spread
+    spread = np.zeros((*weights.shape[:2], *shape), numbers.dtype)
+    spread[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = numbers
+    return lir.constant(spread, None if plain else weights.quant)
 
 
 def _grouped(
-    call: Call, image: Tensor, weights: lir.Array, group: int, full: list[int], stride: list[int]
+    call: Call, image: Tensor, weights: Tensor, group: int, size: list[int], stride: list[int], padding: int
 ) -> Tensor:
     """One TRANSPOSE_CONV, or one for each group."""
-    bias = call.input(2) if call.has(2) else lir.constant(np.zeros(weights.shape[1] * group, np.float32))
+    channels = weights.shape[1]
+    bias = call.input(2) if call.has(2) else lir.constant(np.zeros(channels * group, np.float32))
     if group == 1:
-        return _one(call, image, weights, bias, full, stride)
+        return _one(call, image, weights, bias, size, stride, padding)
     call.need(group <= 64 and bias.is_constant, f"{group} groups")
-    channels = image.shape[3] // group
-    shapes = [(*image.shape[:3], channels)] * group
+    shapes = [(*image.shape[:3], image.shape[3] // group)] * group
     images = call.emit_many("SPLIT", [lir.integers([3]), image], shapes, numSplits=group)
-    filters, biases = np.split(weights, group), np.split(lir.real(bias), group)
+    assert weights.data is not None
+    filters = [lir.constant(part, weights.quant) for part in np.split(weights.data, group)]
+    biases = [lir.constant(part) for part in np.split(lir.real(bias), group)]
     parts = [
-        _one(call, i, w, lir.constant(b), full, stride)
-        for i, w, b in zip(images, filters, biases, strict=True)
+        _one(call, i, w, b, size, stride, padding) for i, w, b in zip(images, filters, biases, strict=True)
     ]
-    shape = (image.shape[0], *full, weights.shape[1] * group)
+    shape = (image.shape[0], *size, channels * group)
     return call.emit("CONCATENATION", parts, shape, axis=3, fusedActivationFunction=0)
 
 
 def _one(
-    call: Call, image: Tensor, weights: lir.Array, bias: Tensor, full: list[int], stride: list[int]
+    call: Call, image: Tensor, weights: Tensor, bias: Tensor, size: list[int], stride: list[int], padding: int
 ) -> Tensor:
-    kernel = lir.constant(weights.transpose(1, 2, 3, 0))
-    shape = (image.shape[0], *full, weights.shape[1])
+    kernel = call.transpose(weights, (1, 2, 3, 0))
+    shape = (image.shape[0], *size, weights.shape[1])
     (out,) = lir.emit(
         "TRANSPOSE_CONV",
         [lir.integers(shape), kernel, image, bias],
         [shape],
         [np.float32],
         call.sources,
-        {"padding": windows.VALID, "strideH": stride[0], "strideW": stride[1], "fusedActivationFunction": 0},
+        {"padding": padding, "strideH": stride[0], "strideW": stride[1], "fusedActivationFunction": 0},
     )
     return out
 
