@@ -43,6 +43,15 @@ _VERSIONS = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "BROADCAST_TO": 2,
     "TRANSPOSE_CONV": 4,
 }  # fmt: skip
+# The same where they read or write integers of 16 bits.
+_WIDE = {
+    "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "FULLY_CONNECTED": 7, "ADD": 3, "SUB": 5, "MUL": 4, "QUANTIZE": 2,
+    "DEQUANTIZE": 3, "MAX_POOL_2D": 3, "TRANSPOSE": 5, "SPLIT": 4, "SLICE": 4, "GATHER": 4, "PAD": 3,
+    "PADV2": 3, "MIRROR_PAD": 3, "CONCATENATION": 3, "MEAN": 3, "REDUCE_MAX": 3, "REDUCE_MIN": 3,
+    "LEAKY_RELU": 2, "RESIZE_NEAREST_NEIGHBOR": 4,
+}  # fmt: skip
+# And where they say how wide their sums are.
+_BIASED = {"CONV_2D": 8, "FULLY_CONNECTED": 11}
 
 
 class _Shared:
@@ -167,7 +176,7 @@ class _Packer:
         self.model.signatureDefs = []
         self.model.metadata = []
         self.buffers: dict[bytes, int] = {}
-        self.codes: dict[str, int] = {}
+        self.codes: dict[tuple[str, int], int] = {}
         self.options: dict[str, _Shared] = {}
         self.bytes = 0
 
@@ -245,7 +254,9 @@ class _Packer:
         kind, options = 0, None
         if table is not None:
             kind, options = getattr(self.schema.BuiltinOptions, name), self.shared(name, table, op.options)
-        return _Operator(self.code(op.kind), inputs, [indices[t] for t in op.outputs], kind, options)
+        return _Operator(
+            self.code(op.kind, _version(op)), inputs, [indices[t] for t in op.outputs], kind, options
+        )
 
     def shared(self, name: str, table: Any, options: dict[str, Any]) -> _Shared:
         """The options of an operator; those of the same numbers are one table in the file."""
@@ -258,15 +269,15 @@ class _Packer:
             self.options[key] = _Shared(made)
         return self.options[key]
 
-    def code(self, kind: str) -> int:
-        if kind not in self.codes:
+    def code(self, kind: str, version: int) -> int:
+        if (kind, version) not in self.codes:
             code = self.schema.OperatorCodeT()
             code.builtinCode = getattr(self.schema.BuiltinOperator, kind)
             code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-            code.version = _VERSIONS.get(kind, 1)
+            code.version = version
             self.model.operatorCodes.append(code)
-            self.codes[kind] = len(self.model.operatorCodes) - 1
-        return self.codes[kind]
+            self.codes[kind, version] = len(self.model.operatorCodes) - 1
+        return self.codes[kind, version]
 
     def signature(self, signature: Signature, indices: dict[Tensor, int]) -> Any:
         made = self.schema.SignatureDefT()
@@ -280,6 +291,16 @@ class _Packer:
         made = self.schema.TensorMapT()
         made.name, made.tensorIndex = name, index
         return made
+
+
+def _version(op: Op) -> int:
+    """The lowest version of an operator that does what this one does."""
+    if "quantizedBiasType" in op.options:
+        return _BIASED[op.kind]
+    tensors = [t for t in (*op.inputs, *op.outputs) if t is not None]
+    wide = any(t.quant is not None and t.dtype == np.int16 for t in tensors)
+    least = _VERSIONS.get(op.kind, 1)
+    return _WIDE.get(op.kind, least) if wide else least
 
 
 @functools.cache

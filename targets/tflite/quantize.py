@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from edgecut.targets.tflite import fuse, interpolation, lir, pixels, relabel, stored
+from edgecut.targets.tflite import fuse, interpolation, lir, pixels, relabel, stored, widths
 from edgecut.targets.tflite.fuse import ACTIVATIONS, WEIGHTED, single
 from edgecut.targets.tflite.lir import Array, Graph, Op, Quant, Tensor
 from edgecut.targets.tflite.ops.window import VALID
+from edgecut.targets.tflite.widths import INT8, INT16, Width
 
-INT8 = np.dtype(np.int8)
 _ARITHMETIC = ("ADD", "SUB", "MUL")
 # Where an operator has its data, weights and bias, and the axis of its weights that counts output channels.
 _PLACES = {
@@ -25,19 +25,14 @@ _PLACES = {
     "DEPTHWISE_CONV_2D": (0, 1, 2, 3),
     "TRANSPOSE_CONV": (2, 1, 3, 0),
 }
-_MOVES = frozenset((
-    "RESHAPE", "TRANSPOSE", "PAD", "PADV2", "MIRROR_PAD", "SLICE", "STRIDED_SLICE", "GATHER", "TILE",
-    "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_NEAREST_NEIGHBOR", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH",
-))  # fmt: skip
-# Functions whose int8 kernels have one output scale only.
-_FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
+_WEIGHT = np.dtype(np.int8)
 
 
 def run(graph: Graph) -> None:
     """Turn what can be turned, and let the rest of the program read plain numbers."""
     pixels.run(graph)
-    converter = _Converter()
-    lir.rewrite(graph, converter.rule)
+    for width in (INT8, INT16):
+        lir.rewrite(graph, _Converter(width).rule)
     relabel.run(graph)
     lir.rewrite(graph, fuse.moves)
     numbers: dict[Tensor, Tensor] = {}
@@ -78,14 +73,15 @@ def _read_numbers(op: Op, numbers: dict[Tensor, Tensor]) -> None:
 
 
 class _Converter:
-    def __init__(self) -> None:
+    def __init__(self, width: Width) -> None:
+        self.width = width
         self.moved: dict[Tensor, Tensor | None] = {}
         """The integers that a float tensor was dequantized from, where there are some."""
 
     def rule(self, op: Op, uses: Counter[Tensor]) -> Tensor | None:
         """What replaces a QUANTIZE."""
         x = op.inputs[0]
-        if op.kind != "QUANTIZE" or op.output.dtype != INT8 or x is None or x.dtype != np.float32:
+        if op.kind != "QUANTIZE" or op.output.dtype != self.width.dtype or x is None or x.dtype != np.float32:
             return None
         before = single(x, uses)
         stored = self.integers(x)
@@ -107,14 +103,14 @@ class _Converter:
             return self.joined(before, op)
         if before.kind in ("MEAN", "AVERAGE_POOL_2D"):
             return self.mean(before, op)
-        if before.kind in ("LOGISTIC", "TANH", "LEAKY_RELU"):
+        if before.kind == "LEAKY_RELU" or before.kind in self.width.fixed:
             return self.function(before, op)
         if before.kind == "RESIZE_BILINEAR":
             return self.resized(before, op)
         return None
 
     def integers(self, tensor: Tensor) -> Tensor | None:
-        """The int8 tensor that stands for a float tensor: what was dequantized, or that moved likewise."""
+        """The integers that stand for a float tensor: what was dequantized, or that moved likewise."""
         if tensor not in self.moved:
             self.moved[tensor] = self._integers(tensor)
         return self.moved[tensor]
@@ -122,22 +118,26 @@ class _Converter:
     def _integers(self, tensor: Tensor) -> Tensor | None:
         op = tensor.op
         if tensor.is_constant:
-            return _as_int8(tensor)
+            return self.constant(tensor)
         x = op.inputs[0] if op is not None and op.inputs else None
         if op is None or x is None:
             return None
         if op.kind == "DEQUANTIZE":
-            return x if x.dtype == INT8 else None
+            return x if x.dtype == self.width.dtype else None
         if op.kind in ("SPLIT", "SPLIT_V"):
             return self.divided(op)[op.outputs.index(tensor)]
-        if op.kind not in _MOVES or len(op.outputs) != 1 or op.options.get("fusedActivationFunction"):
+        if (
+            op.kind not in self.width.moves
+            or len(op.outputs) != 1
+            or op.options.get("fusedActivationFunction")
+        ):
             return None
         stored = self.integers(x)
         if stored is None or stored.quant is None:
             return None
         inputs: list[Tensor | None] = [stored, *op.inputs[1:]]
         if op.kind == "PADV2":
-            inputs[2] = lir.constant(quantized(lir.real(_given(op, 2)), stored.quant), stored.quant)
+            inputs[2] = _constant(lir.real(_given(op, 2)), stored.quant, stored.dtype)
         return _with(op, inputs, stored.quant, op.sources)
 
     def divided(self, op: Op) -> list[Tensor | None]:
@@ -148,7 +148,7 @@ class _Converter:
             return [None] * len(op.outputs)
         copy = lir.like(op, [stored if i == place else t for i, t in enumerate(op.inputs)])
         for old, new in zip(op.outputs, copy.outputs, strict=True):
-            new.dtype, new.quant = INT8, stored.quant
+            new.dtype, new.quant = stored.dtype, stored.quant
             self.moved[old] = new
         return list(copy.outputs)
 
@@ -171,9 +171,9 @@ class _Converter:
         return relabel.product(stored, 1.0, quant, before.sources | op.sources, ACTIVATIONS[before.kind])
 
     def saturates(self, before: Op, quant: Quant) -> bool:
-        """Whether int8 saturates where an activation would limit."""
-        low = float((-128 - quant.zero[0]) * quant.scale[0])
-        high = float((127 - quant.zero[0]) * quant.scale[0])
+        """Whether integers saturate where an activation would limit."""
+        low = float((-self.width.most - 1 - quant.zero[0]) * quant.scale[0])
+        high = float((self.width.most - quant.zero[0]) * quant.scale[0])
         least = -1.0 if before.kind == "RELU_N1_TO_1" else 0.0
         most = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}.get(before.kind, np.inf)
         half = float(quant.scale[0]) / 2
@@ -183,7 +183,7 @@ class _Converter:
         """A convolution or fully connected layer: weights as they are, bias in 32 bits."""
         data, at, last, channel = _PLACES[before.kind]
         x, weights = self.integers(_given(before, data)), _given(before, at)
-        if x is None or x.quant is None or weights.quant is None or weights.dtype != INT8 or x.is_constant:
+        if x is None or x.quant is None or weights.quant is None or weights.dtype != _WEIGHT or x.is_constant:
             return None
         per_tensor = weights.quant.per_tensor
         if weights.quant.zero.any() or not (per_tensor or weights.quant.axis == channel):
@@ -191,16 +191,19 @@ class _Converter:
         bias = _bias(before.inputs[last], x.quant, weights)
         if bias is None:
             return None
-        inputs = list(before.inputs)
+        inputs, options = list(before.inputs), dict[str, Any]()
+        if self.width is INT16:
+            bias, options = widths.accumulator(before.kind, weights, bias)
         inputs[data], inputs[at], inputs[last] = x, weights, bias
-        return _with(before, inputs, _quant(op), before.sources | op.sources)
+        return _with(before, inputs, _quant(op), before.sources | op.sources, options)
 
     def arithmetic(self, before: Op, op: Op) -> Tensor | None:
         """Sums, differences and products."""
         operands = [self.operand(_given(before, i)) for i in (0, 1)]
         if any(t is None for t in operands):
             return None
-        return _with(before, list(operands), _quant(op), before.sources | op.sources)
+        options = self.width.options(before.kind)
+        return _with(before, list(operands), _quant(op), before.sources | op.sources, options)
 
     def scaled(self, before: Op, op: Op, uses: Counter[Tensor]) -> Tensor | None:
         """A sum or product times a constant: without the constant, at a scale divided by it."""
@@ -218,16 +221,17 @@ class _Converter:
             return None
         sources = inner.sources | before.sources | op.sources
         held = Quant((quant.scale / np.float32(factor)).astype(np.float32), quant.zero)
-        return relabel.relabel(_with(inner, list(operands), held, sources), quant, sources)
+        made = _with(inner, list(operands), held, sources, self.width.options(inner.kind))
+        return relabel.relabel(made, quant, sources)
 
     def operand(self, tensor: Tensor) -> Tensor | None:
-        """An operand as int8; a single number is quantized with a scale that makes it exact."""
+        """An operand as integers; a single number is quantized with a scale that makes it exact."""
         if not _is_number(tensor):
             return self.integers(tensor)
         assert tensor.data is not None
         number = float(tensor.data.ravel()[0])
-        scale = np.float32(abs(number) / 127 or 1.0)
-        data = np.full(tensor.shape, int(np.sign(number)) * 127, np.int8)
+        scale = np.float32(abs(number) / self.width.most or 1.0)
+        data = np.full(tensor.shape, int(np.sign(number)) * self.width.most, self.width.dtype)
         return lir.constant(data, Quant(np.array([scale], np.float32), np.zeros(1, np.int64)))
 
     def joined(self, before: Op, op: Op) -> Tensor | None:
@@ -256,16 +260,28 @@ class _Converter:
         if options["padding"] != VALID or options["fusedActivationFunction"]:
             return None
         if (options["filterHeight"], options["filterWidth"]) != x.shape[1:3]:
-            return _with(*_summing(before, stored), _quant(op), sources)
+            return self.averaged(before, stored, _quant(op), sources)
         inputs = [stored, lir.integers((1, 2))]
-        (out,) = lir.emit("MEAN", inputs, [before.output.shape], [INT8], sources, {"keepDims": True})
+        (out,) = lir.emit("MEAN", inputs, [before.output.shape], [stored.dtype], sources, {"keepDims": True})
         out.quant = _quant(op)
         return out
 
+    def averaged(self, pool: Op, x: Tensor, quant: Quant, sources: frozenset[str]) -> Tensor:
+        """Windows: as a depthwise sum, whose kernel is fast on 8 bits and may change the scale."""
+        if self.width is INT16 and quant.same(x.quant):
+            return _with(pool, [x], quant, sources)
+        made, inputs = _summing(pool, x)
+        if self.width is INT16:
+            weights, bias = inputs[1:]
+            assert weights is not None
+            assert bias is not None
+            inputs[2], _ = widths.accumulator(made.kind, weights, bias)
+        return _with(made, inputs, quant, sources)
+
     def function(self, before: Op, op: Op) -> Tensor | None:
-        """Functions with an int8 kernel, if the program's output scale is the kernel's."""
+        """Functions with an integer kernel, if the program's output scale is the kernel's."""
         stored, quant = self.integers(_given(before, 0)), _quant(op)
-        fixed = _FIXED.get(before.kind)
+        fixed = self.width.fixed.get(before.kind)
         if fixed is not None and (abs(quant.scale[0] / fixed[0] - 1) > 1e-6 or quant.zero[0] != fixed[1]):
             return None
         if stored is None:
@@ -291,9 +307,14 @@ class _Converter:
     def resized(self, before: Op, op: Op, more: frozenset[str] = frozenset()) -> Tensor | None:
         """Interpolation keeps the scale; only where the program keeps it, since it rounds."""
         stored = self.integers(_given(before, 0))
-        if stored is None or not _quant(op).same(stored.quant):
+        if stored is None or self.width is INT16 or not _quant(op).same(stored.quant):
             return None
         return _with(before, [stored, before.inputs[1]], _quant(op), before.sources | op.sources | more)
+
+    def constant(self, tensor: Tensor) -> Tensor | None:
+        """A constant that is stored on one grid of these integers."""
+        fits = tensor.quant is not None and tensor.quant.per_tensor and tensor.dtype == self.width.dtype
+        return tensor if fits else None
 
 
 def requantized(stored: Tensor, op: Op, sources: frozenset[str] = frozenset()) -> Tensor:
@@ -301,10 +322,11 @@ def requantized(stored: Tensor, op: Op, sources: frozenset[str] = frozenset()) -
     return _rescaled(stored, _quant(op), op.sources | sources)
 
 
-def quantized(numbers: Array, quant: Quant) -> Array:
-    """Numbers as int8, as ONNX rounds them."""
+def _constant(numbers: Array, quant: Quant, dtype: np.dtype[Any]) -> Tensor:
+    """Numbers as integers, as ONNX rounds them."""
+    limits = np.iinfo(dtype)
     steps = np.rint(numbers.astype(np.float64) / quant.scale[0]) + quant.zero[0]
-    return np.asarray(np.clip(steps, -128, 127).astype(np.int8))
+    return lir.constant(np.clip(steps, limits.min, limits.max).astype(dtype), quant)
 
 
 def _rounded_first(before: Op, op: Op) -> Tensor:
@@ -329,7 +351,7 @@ def _coordinates(options: dict[str, Any]) -> str:
 
 
 def _summing(pool: Op, x: Tensor) -> tuple[Op, list[Tensor | None]]:
-    """An average pool as a depthwise sum, whose kernel is fast and may change the scale."""
+    """An average pool as a depthwise sum: the operator, and what it reads."""
     assert x.quant is not None
     options, channels = pool.options, x.shape[3]
     kernel = options["filterHeight"], options["filterWidth"]
@@ -360,7 +382,7 @@ def _rescaled(stored: Tensor, quant: Quant, sources: frozenset[str]) -> Tensor:
     if quant.same(stored.quant):
         return stored
     if stored.is_constant:
-        return lir.constant(quantized(lir.real(stored), quant), quant)
+        return _constant(lir.real(stored), quant, stored.dtype)
     return relabel.product(stored, 1.0, quant, sources)
 
 
@@ -379,17 +401,20 @@ def _given(op: Op, index: int) -> Tensor:
     return tensor
 
 
-def _with(op: Op, inputs: list[Tensor | None], quant: Quant, sources: frozenset[str]) -> Tensor:
-    """The operator on int8 tensors."""
-    copy = lir.like(op, inputs, sources=sources)
-    copy.output.dtype = INT8
+def _with(
+    op: Op,
+    inputs: list[Tensor | None],
+    quant: Quant,
+    sources: frozenset[str],
+    options: dict[str, Any] | None = None,
+) -> Tensor:
+    """The operator on integers, of the type of its data."""
+    copy = lir.like(op, inputs, sources=sources, options=options or {})
+    data = inputs[_PLACES[op.kind][0] if op.kind in _PLACES else 0]
+    assert data is not None
+    copy.output.dtype = data.dtype
     copy.output.quant = quant
     return copy.output
-
-
-def _as_int8(tensor: Tensor) -> Tensor | None:
-    fits = tensor.quant is not None and tensor.quant.per_tensor and tensor.dtype == INT8
-    return tensor if fits else None
 
 
 def _bias(bias: Tensor | None, x: Quant, weights: Tensor) -> Tensor | None:

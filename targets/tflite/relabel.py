@@ -34,15 +34,16 @@ def relabel(tensor: Tensor, quant: Quant, sources: frozenset[str]) -> Tensor:
 def product(
     tensor: Tensor, factor: float, quant: Quant, sources: frozenset[str], activation: int = 0
 ) -> Tensor:
-    """An int8 tensor times a constant, on another scale: 127 steps of a 127th.
+    """A tensor of integers times a constant, on another scale: 127 steps of a 127th, if it is int8.
 
     The kernel rounds the exact product as ONNX does. QUANTIZE from int8 to int8 does not: XNNPACK knows the
     quotient of the scales to 8 bits only.
     """
-    scale = np.array([factor / 127], np.float32)
-    constant = lir.constant(np.full((1,) * tensor.rank, 127, np.int8), Quant(scale, np.zeros(1, np.int64)))
+    most = np.iinfo(tensor.dtype).max
+    held = Quant(np.array([factor / most], np.float32), np.zeros(1, np.int64))
+    constant = lir.constant(np.full((1,) * tensor.rank, most, tensor.dtype), held)
     options = {"fusedActivationFunction": activation}
-    (out,) = lir.emit("MUL", [tensor, constant], [tensor.shape], [np.int8], sources, options)
+    (out,) = lir.emit("MUL", [tensor, constant], [tensor.shape], [tensor.dtype], sources, options)
     out.quant = quant
     return out
 
@@ -63,7 +64,7 @@ def run(graph: Graph) -> None:
 
 def _rule(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     x = op.inputs[0] if op.inputs else None
-    if x is None or op.output.dtype != np.int8:
+    if x is None or op.output.dtype not in (np.int8, np.int16):
         return None
     if op.kind in WEIGHTED:
         return _into_weights(op, x)

@@ -166,6 +166,6 @@ def _compare(name: str, nodes: tuple[str, ...], edge: Array, reference: Array) -
     if np.issubdtype(reference.dtype, np.floating):
         largest = float(np.abs(reference).max(initial=0.0)) or 1.0
         return Check(name, nodes, float(difference.max(initial=0.0)) / largest, FLOAT_LIMIT, exact=False)
-    steps = 1 if reference.dtype.itemsize == 1 and reference.dtype != np.bool_ else 0
+    steps = 1 if reference.dtype in (np.int8, np.uint8, np.int16) else 0
     share = float((difference > steps).mean()) if difference.size else 0.0
     return Check(name, nodes, share, INTEGER_LIMIT, exact=True)

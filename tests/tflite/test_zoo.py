@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 
 from edgecut.ir import extract
+from edgecut.ir.program import Program
+from edgecut.passes import recipes
+from edgecut.passes.base import Context
+from edgecut.passes.quantize import integers
 from edgecut.targets import tflite
 from edgecut.targets.tflite import verify
 
@@ -117,3 +121,27 @@ def test_each_cut_between_groups_gives_the_tensors_that_cross(
                 assert difference.max() <= 1e-4 * np.abs(value).max(), tensor
             else:  # dequantized or after a softmax in float: steps of 1/256 of the range
                 assert difference.max() <= 0.02 * np.abs(value).max(), tensor
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_16x8_runs_on_kernels_of_16_bits_that_agree_with_onnx_runtime(
+    zoo: Path, load: Any, name: str
+) -> None:
+    test = load(zoo / "models" / f"{name}.onnx")
+    program = recipes.make("simplify").run(
+        recipes.make("import", model=zoo / "models" / f"{name}.onnx").run(Program.empty(), Context()),
+        Context(),
+    )
+    samples = _samples(zoo, name, 12)
+    test.program = integers.calibrated(program, samples[:8], scheme="int16x8").quantized()
+    test.cut = extract.named_cut(test.program, "edge-only")
+    checks = list(verify.groups(test.program, test.cut, samples[8]))
+    # No value of any layer is more than one step off, given the same input.
+    assert [c for c in checks if (c.error > 0 if c.exact else not c.ok)] == []
+    test.lower()
+    # Softmax, and the average pools of the ECG network, are float.
+    assert test.operators["DEQUANTIZE"] <= 2
+    for sample in samples[8:]:
+        ((made,), (expected,)) = test.run(sample).values(), test.reference(sample).values()
+        # 15 bits, of which a network of ten layers may lose four: a wrong scale is off by far more.
+        assert np.abs(made - expected).max() <= 2**-8 * np.abs(expected).max()
