@@ -52,7 +52,8 @@ def accumulator(kind: str, weights: Tensor, bias: Tensor) -> tuple[Tensor, dict[
     """The bias of a kernel on 16 bits, and options, which say how wide its sums are.
 
     In 64 bits LiteRT computes one product after the other; in 32, some twenty times faster, as matrix
-    product. So 32 where no input can overflow that, in convolutions and matrix products; the other kernels have 64 only.
+    product. So 32 where no input can overflow that, in convolutions and matrix products; the other kernels
+    have 64 only.
 
     Args:
         kind: Operator.
@@ -63,9 +64,8 @@ def accumulator(kind: str, weights: Tensor, bias: Tensor) -> tuple[Tensor, dict[
     assert bias.data is not None
     if kind in ("CONV_2D", "FULLY_CONNECTED"):
         sums = np.abs(weights.data.astype(np.int64)).reshape(weights.shape[0], -1).sum(axis=1)
-        if (
-            sums * -np.iinfo(np.int16).min + np.abs(bias.data.astype(np.int64)) <= np.iinfo(np.int32).max
-        ).all():
+        largest = (sums << 15) + np.abs(bias.data.astype(np.int64))
+        if largest.max(initial=0) <= np.iinfo(np.int32).max:
             return bias, {"quantizedBiasType": _INT32}
     wide = bias.data.astype(np.int64)
     return Tensor(bias.shape, wide.dtype, data=wide, quant=bias.quant), {}

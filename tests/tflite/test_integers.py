@@ -374,6 +374,23 @@ def test_each_kernel_of_16_bits_within_one_step(tester: Any, model: Any, kind: s
     assert (steps > 1.5).mean() <= 1e-3 or steps.size < 1000
 
 
+def test_transposed_convolutions_and_averages_of_16_bits_within_one_step(tester: Any, model: Any) -> None:
+    net, x = start(bits=16)
+    y = net.rounded(net.transposed(x, 6, 4, 2, pads=[1] * 4), 0.0537, 0)
+    attributes = {"kernel_shape": [3, 2], "strides": [2, 1]}
+    scale = net.grids[y][0]
+    for step in (scale, 0.7 * scale):
+        n, c, h, w = net.shapes[y]
+        size = (n, c, (h - 3) // 2 + 1, w - 1)
+        z = net.rounded(net.node("AveragePool", y, shape=size, **attributes), step, 0)
+        test = tester(net.model(model, {"x": [1, 8, 10, 9]}, [z])).lower()
+        pool = "AVERAGE_POOL_2D" if step == scale else "DEPTHWISE_CONV_2D"
+        test.only(**{"TRANSPOSE_CONV": 1, pool: 1, "QUANTIZE": 1, "DEQUANTIZE": 1, "TRANSPOSE": 2})
+        checks = list(verify.groups(test.program, test.cut, {"x": 3 * verify.noise(test.program)["x"]}))
+        assert len(checks) >= 3
+        assert [c for c in checks if (c.error > 0 if c.exact else not c.ok)] == []
+
+
 @pytest.mark.parametrize("groups", [1, 4, 64])
 def test_sums_of_16_bits_are_as_wide_as_they_need(tester: Any, model: Any, groups: int) -> None:
     """With the largest inputs and weights a sum of 576 products does not fit in 32 bits."""
