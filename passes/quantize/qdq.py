@@ -51,6 +51,7 @@ class _Writer:
         self.scalars: dict[Grid, tuple[oir.Value, oir.Value]] = {}
         self.first = next(program.nodes)
         self.unties = untied.pays(found) and all(g.dtype == "int8" for g in grids.values())
+        self.is_wide = any(g.dtype == "int16" for g in grids.values())
         self.made = {chain[0]: chain[-1].outputs[0] for chain in found.chains}
 
     def quantize_constants(self, node: oir.Node) -> None:
@@ -129,9 +130,11 @@ class _Writer:
             node.replace_input_with(index, self._constant(node, value, own.quantize(array), own, None))
 
     def _untied(self, node: oir.Node, scales: grid.Floats, step: float) -> grid.Floats:
-        """Scales of a node's constants with which no result lies between two integers."""
-        out = self.grids[self.made[node]]
-        return untied.weight_scales(scales, step, out.scale) if self.unties else scales
+        """Scales of a node's constants with which no result lies between two integers, or hardly any."""
+        out = self.grids[self.made[node]].scale
+        if self.is_wide and node.op_type in region.WEIGHTED:
+            return untied.short_scales(scales, step, out)
+        return untied.weight_scales(scales, step, out) if self.unties else scales
 
     def _constant_grid(self, node: oir.Node, own: Grid) -> Grid:
         """That of a constant operand."""

@@ -31,7 +31,7 @@ class Quantize(Pass):
     """
 
     name: ClassVar[str] = "quantize"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 

@@ -31,6 +31,7 @@ from edgecut.passes.quantize.region import Region
 
 # The least D, and the least multiple of a base: neighbours are 1.6 % apart.
 _LEAST = 128
+_SHORT = 15
 # HardSigmoid adds half a step of its own grid. With a prime above 255 in D, only an input of 0 ties there.
 _GATE, _PRIME = 6 / 255, 257
 _ADDING = frozenset({"Add", "Sub", "Relu", "Clip", "LeakyRelu"})
@@ -82,6 +83,28 @@ def weight_scales(scales: NDArray[np.float32], step: float, out: float) -> NDArr
     powers = _power(out / units)
     denominators = 2 * np.floor((powers * out / units - 1) / 2) + 1
     return np.asarray(powers * out / denominators / step, np.float32)
+
+
+def short_scales(scales: NDArray[np.float32], step: float, out: float) -> NDArray[np.float32]:
+    """Scales of weights, at most an 8000th above these, with which ``step * scale / out`` has 15 bits.
+
+    Kernels on 16 bits that add in 64 know no more of it. The last of them is 1, as with an even number more
+    sums would lie halfway between two integers.
+
+    Args:
+        scales: One per channel.
+        step: Scale of what they are multiplied with.
+        out: Scale of the result.
+    """
+    units = scales.astype(np.float64) * step / out
+    powers = np.exp2(np.floor(np.log2(units)) - _SHORT + 1)
+    odd = 2 * np.ceil((units / powers - 1) / 2) + 1
+    # The first odd number behind those of 15 bits has as many in units twice as large.
+    odd, powers = (
+        np.where(odd > 2**_SHORT, 2 ** (_SHORT - 1) + 1, odd),
+        np.where(odd > 2**_SHORT, 2 * powers, powers),
+    )
+    return np.asarray(odd * powers * out / step, np.float32)
 
 
 @dataclass
