@@ -22,7 +22,7 @@ HEAD = """\
 ## Quantization schemes
 
 `edgecut quantize --scheme`, then one TFLite file. Top-1, agreement and signal to noise of the outputs with
-the float model, on test samples; time of one inference in LiteRT, one thread, all in turns (median, quartiles).
+the float model, on test samples; time of one inference in LiteRT, one thread, in turns (median, quartiles).
 
 | model | scheme | KB | top-1 % | agreement % | SQNR dB | LiteRT us | of float |
 |---|---|---|---|---|---|---|---|"""
