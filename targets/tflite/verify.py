@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from edgecut.ir import extract, sessions
 from edgecut.ir.annotations import Cut
 from edgecut.ir.program import Program
-from edgecut.targets.tflite import backend, pack
-from edgecut.targets.tflite.groups import FusionGroup
+from edgecut.targets.tflite import backend, lir, pack
 
 Array = NDArray[Any]
 
@@ -72,7 +71,7 @@ def groups(program: Program, cut: Cut, inputs: dict[str, Array]) -> Iterator[Che
         The groups in topological order, one check per value that leaves them.
     """
     lowered = backend.lower(program)
-    parts = _parts(program, cut, backend.groups_of(program, lowered))
+    parts = _parts(program, cut, lowered)
     if not parts:
         return
     watched = [n for part in parts for n in (*part.reads, *part.makes) if n not in inputs]
@@ -93,21 +92,52 @@ class _Part:
     makes: tuple[str, ...]
 
 
-def _parts(program: Program, cut: Cut, found: Sequence[FusionGroup]) -> list[_Part]:
-    edge = {n.name for n in extract.edge_nodes(program, cut)}
-    outputs = set(program.graph.outputs)
-    by_name = {n.name: n for n in program.nodes}
-    parts = []
-    for group in found:
-        inside = {by_name[name] for name in group.nodes}
-        if not set(group.nodes) <= edge:
-            continue
-        made = [v for name in group.nodes for v in by_name[name].outputs]
-        leaving = [v for v in made if v in outputs or any(u.node not in inside for u in v.uses())]
-        reads = [v for node in inside for v in _sources(node) if v.producer() not in inside]
-        names = sorted({v.name or "" for v in reads} - {spec.name for spec in program.inputs})
-        parts.append(_Part(group.nodes, tuple(names), tuple(v.name or "" for v in leaving)))
-    return parts
+def _parts(program: Program, cut: Cut, lowered: backend.Lowered) -> list[_Part]:
+    edge = {n.name or "" for n in extract.edge_nodes(program, cut)}
+    found = [g.nodes for g in backend.groups_of(program, lowered) if set(g.nodes) <= edge]
+    by_name = {n.name or "": n for n in program.nodes}
+    return [_part(program, nodes, by_name) for nodes in _joined(lowered, found, program, by_name)]
+
+
+def _part(program: Program, nodes: tuple[str, ...], by_name: dict[str, oir.Node]) -> _Part:
+    inside, outputs = {by_name[name] for name in nodes}, set(program.graph.outputs)
+    made = [v for name in nodes for v in by_name[name].outputs]
+    leaving = [v for v in made if v in outputs or any(u.node not in inside for u in v.uses())]
+    reads = [v for node in inside for v in _sources(node) if v.producer() not in inside]
+    names = sorted({v.name or "" for v in reads} - {spec.name for spec in program.inputs})
+    return _Part(nodes, tuple(names), tuple(v.name or "" for v in leaving))
+
+
+def _joined(
+    lowered: backend.Lowered, found: list[tuple[str, ...]], program: Program, by_name: dict[str, oir.Node]
+) -> list[tuple[str, ...]]:
+    """Groups with those before them whose results have no tensor of their own in the file."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    owner = {name: i for i, nodes in enumerate(found) for name in nodes}
+    plain = [_part(program, nodes, by_name) for nodes in found]
+    maker = {value: i for i, part in enumerate(plain) for value in part.makes}
+    held = lowered.graph.values
+    made = [[held[v] for v in part.makes if v in held] for part in plain]
+    every = {t for tensors in made for t in tensors}
+    shared = {
+        (owner[source], i)
+        for i, tensors in enumerate(made)
+        for op in lir.order(tensors, stop=every - set(tensors))
+        for source in op.sources
+        if source in owner
+    }
+    reads = {(maker[value], i) for i, part in enumerate(plain) for value in part.reads if value in maker}
+    # What lies on a way between joined groups joins them.
+    pairs = [*shared, *((j, i) for i, j in shared), *reads]
+    rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
+    graph = csr_array((np.ones(len(pairs), np.int8), (rows, columns)), shape=(len(found), len(found)))
+    component = connected_components(graph, directed=True, connection="strong")[1]
+    members: dict[int, list[str]] = {}
+    for i, nodes in enumerate(found):
+        members.setdefault(int(component[i]), []).extend(nodes)
+    return [tuple(names) for names in members.values()]
 
 
 def _sources(node: oir.Node) -> Iterator[oir.Value]:

@@ -12,6 +12,7 @@ from edgecut.ir.extract import named_cut
 from edgecut.ir.program import Program
 from edgecut.passes import recipes
 from edgecut.passes.base import Context
+from edgecut.passes.numerics import Runner
 from edgecut.targets import tflite
 from edgecut.targets.tflite import inspect
 
@@ -75,59 +76,19 @@ def test_float_network_computes_what_onnx_runtime_does(networks: Path, run_onnx:
         assert kinds["TRANSPOSE"] == moved, kinds
 
 
-def _in_int8(networks: Path, folder: Path, name: str) -> tuple[Program, dict[str, Array], dict[str, Array]]:
-    """The quantized program, a sample for it, and what LiteRT makes of that."""
-    model = next(p for p in (networks / f"{name}.onnx", networks / f"{name}.keras") if p.exists())
-    path, samples = folder / "m.tflite", folder / "samples.npz"
-    importing, *rest = recipes.convert(recipes.Source(model, calibration=samples), path)
-    imported = importing.run(Program.empty(), Context())
-    with np.load(networks / f"{name}.npz") as stored:
-        names = [spec.name for spec in imported.inputs]
-        arrays = dict(zip(names, stored.values(), strict=True))
-    np.savez(samples, **arrays)
-    program = imported
-    for item in rest:
-        program = item.run(program, Context())
-    from ai_edge_litert.interpreter import Interpreter
-
-    sample = {k: v[:1] for k, v in arrays.items()}
-    runner = Interpreter(str(path), num_threads=1).get_signature_runner("serving_default")
-    return program, sample, runner(**sample)
-
-
 @pytest.mark.parametrize("name", ["convnext", "keras_attention", "vit_tiny", "bert_tiny"])
 def test_int8_network_with_float_between_its_layers_has_the_transposes_of_the_float_one(
-    networks: Path, run_onnx: Any, tmp_path: Path, name: str
+    int8: Any, name: str
 ) -> None:
-    program, sample, made = _in_int8(networks, tmp_path, name)
-    for output, expected in run_onnx(program, sample).items():
-        # Against the quantized program in ONNX Runtime. A value that rounds the other way at a tie spreads:
-        # to a few hundredths of the largest output here; an operator computed wrongly is off by far more.
-        assert np.abs(made[output] - expected).max() <= 0.05 * np.abs(expected).max()
-    assert inspect.operators((tmp_path / "m.tflite").read_bytes())["TRANSPOSE"] <= OTHERS[name]
+    assert inspect.operators(int8(name).data)["TRANSPOSE"] <= OTHERS[name]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "mobilenetv2",
-        "mobilenetv3s",
-        "shufflenetv2",
-        "resnet18",
-        "efflite0",
-        "yolo",
-        "unet",
-        "deeplab",
-        "dscnn",
-        "ecg1d",
-    ],
-)
-def test_int8_network_gives_the_integers_that_onnx_runtime_gives(
-    networks: Path, run_onnx: Any, tmp_path: Path, name: str
-) -> None:
+@pytest.mark.parametrize("name", [*PLAIN, *OTHERS])
+def test_int8_network_gives_the_integers_that_onnx_runtime_gives(int8: Any, name: str) -> None:
     """Through whole networks: their scales leave no sum that two runtimes round apart."""
-    program, sample, made = _in_int8(networks, tmp_path, name)
-    for output, expected in run_onnx(program, sample).items():
+    network = int8(name)
+    made = network.in_litert()
+    for output, expected in Runner(network.program, optimize=False)(network.sample).items():
         # Not one integer differs here; one in a thousand may, where a sum is a tie all the same. A step is
         # 1/255 of the largest at least, and a float softmax at the end differs by its own rounding.
         same = np.abs(made[output] - expected) <= 1e-5 * np.abs(expected).max()

@@ -145,3 +145,14 @@ def test_int64_inputs_of_groups_are_verified(tester: Any, model: Callable[..., o
     ]
     test = tester(model(nodes, {"x": ([2, 3], TensorProto.INT64)}, ["y"], {"flat": np.array([6])}))
     assert all(check.ok for check in verify.groups(test.program, test.cut, verify.noise(test.program)))
+
+
+def test_only_what_the_file_holds_is_verified(tester: Any, joint: onnx.ModelProto) -> None:
+    """Heads stand apart in the file, so nothing of all heads at once is to be compared."""
+    from edgecut.targets.tflite import verify
+
+    test = tester(joint)
+    checks = list(verify.groups(test.program, test.cut, verify.noise(test.program)))
+    assert all(check.ok for check in checks)
+    assert {check.value for check in checks} == {"y", "j"}
+    assert {name for check in checks for name in check.nodes} == {n.name for n in test.program.nodes}
