@@ -18,7 +18,8 @@ from edgecut.passes.quantize import hard, means
 from edgecut.passes.quantize.grid import Grid
 from edgecut.targets.tflite import taps
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+WEIGHTED = CONVOLUTIONS | {"Gemm", "MatMul"}
 ARITHMETIC = frozenset({"Add", "Sub", "Mul"})
 MOVING = frozenset(
     {"MaxPool", "Concat", "Slice", "Split", "Pad", "Resize", "DepthToSpace", "SpaceToDepth"}
@@ -156,7 +157,7 @@ def _has_weight(node: oir.Node) -> bool:
     if weight is None or weight.const_value is None or node.inputs[0] is not activations(node)[0]:
         return False
     rank = len(weight.const_value.shape)
-    if node.op_type in ("Conv", "ConvTranspose"):
+    if node.op_type in CONVOLUTIONS:
         return rank in (3, 4)
     plain = _float(node, "alpha", 1.0) == 1.0 == _float(node, "beta", 1.0) and not _int(node, "transA", 0)
     return rank == 2 and (plain or node.op_type == "MatMul")

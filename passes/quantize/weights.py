@@ -21,20 +21,22 @@ def to_integers(program: Program, keep: frozenset[str], bits: Literal[4, 8] = 8)
     Args:
         program: Float program.
         keep: Names of nodes whose weights stay.
-        bits: Of an integer.
+        bits: Of an integer. Those of convolutions have 8 always: no kernel unpacks 4 fast, so that they
+            would be held in 8 all the same, and few channels of theirs are as good with 4.
 
     Returns:
         How many weights were stored so.
     """
-    done: dict[tuple[oir.Value, int], oir.Value] = {}
+    done: dict[tuple[oir.Value, int, int], oir.Value] = {}
     for node in list(program.nodes):
         weight = node.inputs[1] if len(node.inputs) > 1 else None
         axis = region.weight_axis(node) if node.op_type in region.WEIGHTED else None
         if node.name in keep or axis is None or weight is None or not _is_large(weight):
             continue
-        if (weight, axis) not in done:
-            done[weight, axis] = _integers(program, node, weight, axis, bits)
-        node.replace_input_with(1, done[weight, axis])
+        own = 8 if node.op_type in region.CONVOLUTIONS else bits
+        if (weight, axis, own) not in done:
+            done[weight, axis, own] = _integers(program, node, weight, axis, own)
+        node.replace_input_with(1, done[weight, axis, own])
     _drop_unused(program)
     return len(done)
 
