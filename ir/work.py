@@ -20,7 +20,7 @@ Kind = Literal[
     "pool", "reduce", "norm", "elementwise", "transcendental", "layout", "view", "resize", "quantize",
     "input", "other",
 ]  # fmt: skip
-Precision = Literal["float32", "int8"]
+Precision = Literal["float32", "int8", "int16"]
 
 _KINDS: dict[Kind, str] = {
     "recurrent": "LSTM GRU RNN",
@@ -111,11 +111,13 @@ def kind(node: oir.Node) -> Kind:
 
 
 def precision(node: oir.Node) -> Precision:
-    """``int8`` where a kernel computes on integers: its first input is dequantized, its result quantized."""
+    """Of integers where a kernel computes on them: its first input is dequantized, its result quantized."""
     data = node.inputs[0] if node.inputs else None
     producer = data.producer() if data is not None else None
-    integer = producer is not None and producer.op_type == "DequantizeLinear"
-    return "int8" if integer and _quantized(node) else "float32"
+    if producer is None or producer.op_type != "DequantizeLinear" or not _quantized(node):
+        return "float32"
+    stored = producer.inputs[0]
+    return "int16" if stored is not None and stored.dtype == oir.DataType.INT16 else "int8"
 
 
 def macs(node: oir.Node) -> int:

@@ -162,12 +162,12 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
     quantizing = replace(options.quantizing, scheme=_scheme(source, options))
     targets = {"edge": options.edge, "cloud": options.cloud}
     # Where it is left to us what runs on integers, both precisions are timed: not all is faster so.
-    int8 = options.quantizing.scheme == "auto" and quantizing.scheme in INTEGERS
-    chain = [*source.front(), make("profile", int8=int8, **targets)]
+    timed = _timed(quantizing.scheme) if options.quantizing.scheme == "auto" else {}
+    chain = [*source.front(), make("profile", **timed, **targets)]
     # What prune and quantize change has other costs; what they leave alone is not measured again.
     if options.pruning.has_goal or options.pruning.is_sparse:
         chain += options.pruning.passes(source.calibration, options.cloud)
-        chain.append(make("profile", int8=int8, **targets))
+        chain.append(make("profile", **timed, **targets))
     if quantizing.scheme != "none":
         chain += [*quantizing.passes(source.calibration), make("profile", **targets)]
     # The profile keeps the name of a target, by which a user's own file is not found again.
@@ -203,8 +203,8 @@ def quantize(source: Source, quantizing: Quantizing, edge: str | None) -> list[P
     """From a trained model to a quantized one; profiled before and after, where a device is named."""
     if edge is None:
         return [*source.front(), *quantizing.passes(source.calibration)]
-    int8 = make("profile", edge=edge, int8=quantizing.scheme in INTEGERS)
-    return [*source.front(), int8, *quantizing.passes(source.calibration), make("profile", edge=edge)]
+    before = make("profile", edge=edge, **_timed(quantizing.scheme))
+    return [*source.front(), before, *quantizing.passes(source.calibration), make("profile", edge=edge)]
 
 
 def prune(source: Source, pruning: Pruning, edge: str | None = None, cloud: str | None = None) -> list[Pass]:
@@ -251,6 +251,11 @@ def bind(name: str, options: dict[str, text.Raw]) -> Pass:
 def unparse(passes: Sequence[Pass]) -> str:
     """The pipeline text of these passes."""
     return ",".join(text.unparse(item) for item in passes)
+
+
+def _timed(scheme: str) -> dict[str, bool]:
+    """Which integer kernels a profile is to time besides those of float."""
+    return {} if scheme not in INTEGERS else {"int16x8" if scheme == "int16x8" else "int8": True}
 
 
 def _scheme(source: Source, options: BuildOptions) -> str:

@@ -34,6 +34,8 @@ class Cost(Annotation):
     """Fingerprint of the group that was measured: a cost whose group has changed is stale."""
     edge_int8: Time | None = None
     """On the edge with int8 kernels, where both precisions were profiled."""
+    edge_int16: Time | None = None
+    """The same with kernels on activations of 16 bits."""
 
 
 @dataclass(frozen=True)

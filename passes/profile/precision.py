@@ -1,4 +1,4 @@
-"""Times of a float program's groups on the edge, were they run by int8 kernels.
+"""Times of a float program's groups on the edge, were they run by integer kernels.
 
 What integers a kernel works on does not change its time, so nothing has to be calibrated: the program is
 quantized with ranges made up, profiled, and the times go to the groups that the nodes are of.
@@ -20,18 +20,21 @@ _CONVERTING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 Profiler = Callable[[Program], tuple[Sequence[Grouped], GroupTimes]]
 
 
-def int8_times(program: Program, groups: Sequence[Grouped], profiler: Profiler) -> dict[str, Time]:
+def times(
+    program: Program, groups: Sequence[Grouped], profiler: Profiler, scheme: integers.Scheme
+) -> dict[str, Time]:
     """Seconds of each group, by its id; none where the edge cannot run it, or nothing can be quantized.
 
     Args:
         program: Float program; it is not changed.
         groups: Its groups.
         profiler: Groups a program, and times them on the edge.
+        scheme: Which integers.
     """
     if not region.select(program).nodes:
         return {}
-    found, times = profiler(integers.uncalibrated(program).quantized())
-    return _attributed(groups, found, times.groups)
+    found, timed = profiler(integers.uncalibrated(program, scheme).quantized())
+    return _attributed(groups, found, timed.groups)
 
 
 def _attributed(

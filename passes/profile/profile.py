@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from edgecut.ir import annotations
 from edgecut.ir.annotations import Conditions, Cost, Profile, Time
@@ -23,7 +24,7 @@ class ProfileTargets(Pass):
     """
 
     name = "profile"
-    version = 6
+    version = 7
     cacheable = True
 
     edge: str = option("local", help="Edge device: a name, a .toml file, ssh://user@host, or profile.json.")
@@ -33,6 +34,7 @@ class ProfileTargets(Pass):
     again: bool = option(False, help="Measure again what is known already.")
     keep: bool = option(False, help="Leave what was sent on a remote device.")
     int8: bool = option(False, help="Time a float program's groups on the edge with int8 kernels too.")
+    int16x8: bool = option(False, help="The same with kernels on activations of 16 bits.")
 
     def __post_init__(self) -> None:
         # Whoever asks to measure again does not want an earlier answer.
@@ -70,36 +72,45 @@ class ProfileTargets(Pass):
             _known_cloud(groups, known, before),
             lambda: sides.cloud(program, cloud, groups, options),
         )
-        integers = self._int8(program, edge, groups, known if at_edge is kept else {}, options)
+        still = known.items() if at_edge is kept else ()
+        known8 = {i: cost.edge_int8 for i, cost in still if cost.edge_int8 is not None}
+        known16 = {i: cost.edge_int16 for i, cost in still if cost.edge_int16 is not None}
+        int8 = known8 or (self._integers(program, edge, groups, options, "int8") if self.int8 else {})
+        int16 = known16 or (self._integers(program, edge, groups, options, "int16x8") if self.int16x8 else {})
         costs = {
-            g.id: Cost(at_edge.groups.get(g.id), at_cloud.groups.get(g.id), edge_int8=integers.get(g.id))
+            g.id: Cost(
+                at_edge.groups.get(g.id),
+                at_cloud.groups.get(g.id),
+                edge_int8=int8.get(g.id),
+                edge_int16=int16.get(g.id),
+            )
             for g in groups
         }
         grouping.annotate(program, groups, costs)
         annotations.put(program.model, _profile(edge, cloud, at_edge, at_cloud))
         context.metrics.update(_metrics(groups, at_edge, at_cloud))
-        if integers:
-            context.metrics["int8"] = len(integers)
+        context.metrics |= {name: len(of) for name, of in (("int8", int8), ("int16x8", int16)) if of}
         return program
 
-    def _int8(
+    def _integers(
         self,
         program: Program,
         edge: Device,
         groups: Sequence[Grouped],
-        known: dict[str, Cost],
         options: sides.Options,
+        scheme: Literal["int8", "int16x8"],
     ) -> dict[str, Time]:
-        """Times with int8 kernels, if they are wanted; those that are known stay."""
-        before = {i: cost.edge_int8 for i, cost in known.items() if cost.edge_int8 is not None}
-        if before or not self.int8 or edge.reach.startswith(FILE):  # (that is one file's profile alone)
-            return before
+        """Times with integer kernels; none where the edge is one file's profile alone."""
+        if edge.reach.startswith(FILE):
+            return {}
 
         def profiler(candidate: Program) -> tuple[Sequence[Grouped], GroupTimes]:
             found = grouping.find(candidate, edge)
             return found, sides.edge(candidate, edge, found, options)
 
-        return precision.int8_times(program, groups, profiler)
+        times = precision.times(program, groups, profiler, scheme)
+        has_figures = scheme == "int8" or (edge.compute is not None and "int16" in edge.compute.peak_gmacs)
+        return {i: time for i, time in times.items() if has_figures or time.source == "measured"}
 
 
 def _device(name: str, side: str) -> Device:

@@ -124,11 +124,11 @@ def scheme(name: str) -> Scheme:
     return next(s for s in SCHEMES if s == name)
 
 
-def uncalibrated(program: Program) -> Calibrated:
+def uncalibrated(program: Program, scheme: Scheme = "int8") -> Calibrated:
     """A copy with ranges made up: it computes nonsense in the time that a calibrated one takes."""
     copy = program.copy()
     hard.split(copy)
-    return Calibrated(copy, dict.fromkeys(_names(copy), (-1.0, 1.0)))
+    return Calibrated(copy, dict.fromkeys(_names(copy), (-1.0, 1.0)), scheme)
 
 
 def passes_over(program: Program, method: Method) -> int:

@@ -43,7 +43,7 @@ class Search:
         self.model = model
         self.keep = keep
         found = model.region(keep)
-        self.saved: Mapping[Chain, Saving] = savings.savings(model.program, found)
+        self.saved: Mapping[Chain, Saving] = savings.savings(model.program, found, model.dtype)
         self.slower = savings.not_faster(model.program, self.saved)
 
     def fastest(self) -> Mixed:

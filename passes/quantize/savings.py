@@ -13,9 +13,11 @@ from edgecut.ir.program import Program, nbytes
 from edgecut.passes.quantize import region
 from edgecut.passes.quantize.region import Region
 from edgecut.profilers import analytic
-from edgecut.targets.spec import Device, load_device
+from edgecut.targets.spec import Compute, Device, load_device
 
 Chain = tuple[oir.Node, ...]
+Integers = Literal["int8", "int16"]
+"""Of activations."""
 
 # Where no profile says more: int8 kernels are two to three times faster, and time follows the operations.
 _SAVED_PER_MAC = 1e-10
@@ -31,10 +33,10 @@ class Saving:
     known: Literal["measured", "predicted", "estimated"]
 
 
-def savings(program: Program, found: Region) -> dict[Chain, Saving]:
+def savings(program: Program, found: Region, precision: Integers = "int8") -> dict[Chain, Saving]:
     """The saving of each chain, in topological order: by the profile of both precisions, if there is one."""
     device = _device(program)
-    return {chain: _saving(chain, device) for chain in found.chains}
+    return {chain: _saving(chain, device, precision) for chain in found.chains}
 
 
 def not_faster(program: Program, saved: Mapping[Chain, Saving]) -> list[Chain]:
@@ -100,24 +102,30 @@ def _device(program: Program) -> Device | None:
         return None
 
 
-def _saving(chain: Chain, device: Device | None) -> Saving:
+def _saving(chain: Chain, device: Device | None, precision: Integers) -> Saving:
     costs = [c for n in chain if (c := annotations.get(n, Cost)) is not None]
-    both = [(c.edge, c.edge_int8) for c in costs if c.edge is not None and c.edge_int8 is not None]
+    timed = [(c.edge, c.edge_int8 if precision == "int8" else c.edge_int16) for c in costs]
+    both = [(real, integer) for real, integer in timed if real is not None and integer is not None]
     if both:
         return Saving(sum(_gain(real, integer) for real, integer in both), both[0][1].source)
-    if device is None or device.compute is None:
+    if device is None or device.compute is None or not _has_figures(device.compute, precision):
         return Saving(sum(map(work.macs, chain)) * _SAVED_PER_MAC + 1e-9, "estimated")
-    real = work.group(chain)
+    real, share = work.group(chain), 4 if precision == "int8" else 2
     integer = replace(
         real,
-        precision="int8",
-        bytes=real.bytes // 4,
+        precision=precision,
+        bytes=real.bytes // share,
         weight_bytes=real.weight_bytes // 4,
-        output_bytes=real.output_bytes // 4,
+        output_bytes=real.output_bytes // share,
     )
     slow, fast = (analytic.group_seconds(device, w) for w in (real, integer))
     known = sum(c.edge.seconds for c in costs if c.edge is not None)
     return Saving((known or slow) * (1 - fast / slow), "predicted")
+
+
+def _has_figures(compute: Compute, precision: Integers) -> bool:
+    """Whether times on these integers can be predicted; those of 16 bits are not like any others."""
+    return precision == "int8" or precision in compute.peak_gmacs
 
 
 def _gain(real: Time, integer: Time) -> float:

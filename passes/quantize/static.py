@@ -31,7 +31,7 @@ class Quantize(Pass):
     """
 
     name: ClassVar[str] = "quantize"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -120,7 +120,7 @@ class Quantize(Pass):
         if search.slower:
             profile = annotations.require(program.model, Profile, "profile it first")
             names = checks.some([chain[-1].name or "" for chain in search.slower])
-            context.warn(f"stays in float, since int8 is not faster on {profile.edge}: {names}")
+            context.warn(f"stays in float, since {self.scheme} is not faster on {profile.edge}: {names}")
         elif not found.integers:
             self._miss("the accuracy budget leaves no kernel on integers", program, context)
         return found.program, {"int8_nodes": found.integers, "float_nodes": found.floats}

@@ -229,6 +229,17 @@ def test_both_precisions_are_timed(convnet: Program) -> None:
     assert costs(again) == costs(found)
 
 
+def test_kernels_of_16_bits_are_timed_apart(convnet: Program) -> None:
+    found = costs(run(ProfileTargets(runs=5, int16x8=True), convnet)).values()
+    assert {c.edge_int16.source for c in found if c.edge_int16 is not None} == {"measured"}
+    assert not any(c.edge_int8 for c in found)
+    # No figures of a Pi say how fast it is on them.
+    predicted = costs(
+        run(ProfileTargets(edge="raspberrypi4", cloud="x86-vm", int16x8=True), convnet)
+    ).values()
+    assert not any(c.edge_int16 for c in predicted)
+
+
 def test_both_precisions_are_measured_here(convnet: Program) -> None:
     found = run(ProfileTargets(runs=5, int8=True), convnet)
     known = [cost.edge_int8 for cost in costs(found).values() if cost.edge_int8 is not None]

@@ -99,28 +99,30 @@ def test_what_stands_at_the_input_is_a_kind_of_its_own(make: Any) -> None:
     assert [work.group(nodes(program, name)).kind for name in ("first", "second")] == ["input", "elementwise"]
 
 
-def test_quantized_tensors_count_as_integers(make: Any) -> None:
+@pytest.mark.parametrize("bits", [8, 16])
+def test_quantized_tensors_count_as_integers(make: Any, bits: int) -> None:
     scale, zero = np.float32(0.1), np.int8(0)
     weights = {
         "s": np.array(scale),
         "z": np.array(zero),
         "w": np.ones((8, 4, 1, 1), np.int8),
+        "a": np.array(0, f"int{bits}"),
     }
     listed = [
-        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"], "qx"),
-        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xf"], "dx"),
+        helper.make_node("QuantizeLinear", ["x", "s", "a"], ["xq"], "qx"),
+        helper.make_node("DequantizeLinear", ["xq", "s", "a"], ["xf"], "dx"),
         helper.make_node("DequantizeLinear", ["w", "s", "z"], ["wf"], "dw"),
         helper.make_node("Conv", ["xf", "wf"], ["c"], "conv"),
         helper.make_node("Relu", ["c"], ["r"], "relu"),
-        helper.make_node("QuantizeLinear", ["r", "s", "z"], ["y"], "qy"),
+        helper.make_node("QuantizeLinear", ["r", "s", "a"], ["y"], "qy"),
     ]
     program = make(listed, {"x": (1, 4, 10, 10)}, ["y"], weights)
     found = work.group(nodes(program, "conv", "relu", "qy"))
-    assert (found.kind, found.precision) == ("pointwise", "int8")
+    assert (found.kind, found.precision) == ("pointwise", f"int{bits}")
     assert found.macs == 8 * 4 * 100
-    # 400 int8 in, 800 int8 out, 32 int8 weights; the scales and zero points of weight and output are 5 bytes.
-    assert found.bytes == 400 + 800 + found.weight_bytes
-    assert found.weight_bytes == 32 + 5
+    # 400 integers in, 800 out, 32 int8 weights, and the scale and zero points of weight and output.
+    assert found.bytes == (400 + 800) * bits // 8 + found.weight_bytes
+    assert found.weight_bytes == 32 + 4 + 1 + bits // 8
 
 
 def test_matrix_products(make: Any) -> None:

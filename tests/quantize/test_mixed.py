@@ -169,6 +169,28 @@ def test_what_is_not_faster_stays_in_float(fragile: Program, path: Path) -> None
     assert "not faster on raspberrypi4" in said[0]
 
 
+def test_16_bits_are_judged_by_their_own_times(fragile: Program, path: Path) -> None:
+    fragile.graph.opset_imports[""] = 21
+    chains = region.select(fragile).chains
+    for chain in chains:
+        real, narrow, wide = (Time(seconds, "measured") for seconds in (2e-3, 1e-3, 9e-3))
+        put(chain[-1], Cost(edge=real, edge_int8=narrow, edge_int16=wide))
+    put(fragile.model, Profile("raspberrypi4", "local"))
+    said: list[str] = []
+    found = Quantize(scheme="int16x8", calibration=path).run(fragile.copy(), Context(warn=said.append))
+    assert not any(n.op_type == "QuantizeLinear" for n in found.nodes)
+    assert "int16x8 is not faster on raspberrypi4" in said[0]
+    found = Quantize(calibration=path).run(fragile, Context())
+    assert any(n.op_type == "QuantizeLinear" for n in found.nodes)
+
+
+def test_16_bits_that_nobody_timed_are_used(fragile: Program, path: Path) -> None:
+    fragile.graph.opset_imports[""] = 21
+    put(fragile.model, Profile("raspberrypi4", "local"))
+    found = Quantize(scheme="int16x8", calibration=path).run(fragile, Context())
+    assert any(n.op_type == "QuantizeLinear" for n in found.nodes)
+
+
 def test_a_loss_smaller_than_converting_is_borne(fragile: Program, path: Path) -> None:
     program = profiled(fragile, (2e-3, 1e-3), (1e-3, 1.000001e-3), (2e-3, 1e-3))
     found = Quantize(calibration=path, explain=True).run(program, Context())
