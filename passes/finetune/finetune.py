@@ -27,7 +27,7 @@ class Finetune(Pass):
     """
 
     name: ClassVar[str] = "finetune"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 

@@ -35,7 +35,7 @@ class Prune(Pass):
     """
 
     name: ClassVar[str] = "prune"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -164,7 +164,7 @@ class Prune(Pass):
             return magnitudes
         seen = split.fit(dataset)
         moments = reconstruction.moments(program, seen)
-        sensitivity = sensitivities(program, seen)
+        sensitivity = sensitivities(program, seen, moments)
         effects = [reconstruction.order(group, moments, sensitivity) for group in groups]
         return [effect or other for effect, other in zip(effects, magnitudes, strict=True)]
 

@@ -12,6 +12,7 @@ from edgecut.passes.numerics import Array
 from edgecut.passes.prune.rules import integer
 
 Floats = NDArray[np.float64]
+Single = NDArray[np.float32]
 
 
 @dataclass
@@ -47,26 +48,21 @@ class Layer:
         """Whether a bias can be stored: a MatMul without an addition after it has no room for one."""
         return self.node.op_type != "MatMul" or self.result is not self.node.outputs[0]
 
-    def results(self, array: Array) -> Floats:
+    def results(self, array: Array) -> Single:
         """The results as [rows, channels]."""
         moved = np.moveaxis(array, 1, -1) if self.node.op_type == "Conv" else array
-        return np.asarray(moved.reshape(-1, moved.shape[-1]), np.float64)
+        return np.asarray(moved.reshape(-1, moved.shape[-1]), np.float32)
 
-    def features(self, array: Array, rows: NDArray[np.int64]) -> Floats:
+    def features(self, array: Array, rows: NDArray[np.int64]) -> Single:
         """What the node reads for some of its results."""
         if self.node.op_type == "Conv":
             found = patches(self.node, array, rows)
         else:
-            found = array.reshape(-1, array.shape[-1])[rows][None].astype(np.float64)
-        one = np.full((*found.shape[:2], 1), float(self.has_bias))
+            found = array.reshape(-1, array.shape[-1])[rows][None].astype(np.float32)
+        one = np.full((*found.shape[:2], 1), self.has_bias, np.float32)
         return np.concatenate([found, one], axis=2)
 
-    def apply(self, features: Floats) -> Floats:
-        """[rows, channels]."""
-        product = features @ self.weight
-        return np.asarray(product.transpose(1, 0, 2).reshape(features.shape[1], -1))
-
-    def grouped(self, results: Floats) -> Floats:
+    def grouped(self, results: Single) -> Single:
         """[groups, rows, results per group]."""
         return results.reshape(len(results), len(self.weight), -1).transpose(1, 0, 2)
 
@@ -105,7 +101,7 @@ def feature_count(node: oir.Node) -> int:
     return size[1] if integer(node, "transB", 0) else size[0]
 
 
-def patches(node: oir.Node, array: Array, rows: NDArray[np.int64]) -> Floats:
+def patches(node: oir.Node, array: Array, rows: NDArray[np.int64]) -> Single:
     """Receptive fields of a convolution as [groups, rows, channels per group * taps]."""
     size = shape(node.inputs[1])
     taps, rank = size[2:], len(size) - 2
@@ -124,7 +120,7 @@ def patches(node: oir.Node, array: Array, rows: NDArray[np.int64]) -> Floats:
     ]
     first = sample.reshape(-1, *[1] * rank)
     # [rows, taps..., channels] -> [groups, rows, channels per group * taps]
-    found = np.moveaxis(padded, 1, -1)[(first, *grid)].astype(np.float64)
+    found = np.moveaxis(padded, 1, -1)[(first, *grid)].astype(np.float32)
     found = np.moveaxis(found, -1, 1).reshape(len(rows), integer(node, "group", 1), -1)
     return np.asarray(found.transpose(1, 0, 2))
 

@@ -66,6 +66,11 @@ def moments(program: Program, samples: Iterable[Sample]) -> dict[oir.Node, Float
     return {node: total / count for node, total in sums.items()}
 
 
+def power(node: oir.Node, weight: NDArray[Any], moment: Floats) -> float:
+    """Mean square of a result times their number, if a node had these weights, and no bias."""
+    return _power(_matrix(node, weight), moment)
+
+
 def order(group: ChannelGroup, moments: Moments, sensitivity: Mapping[str, float]) -> Order | None:
     """Eliminate the channels of a group one by one; None where nothing with weights reads them.
 
@@ -99,7 +104,7 @@ class _Reader:
         self, weight: Floats, moment: Floats, places: Sequence[Sequence[int]], importance: float
     ) -> None:
         self.places = np.asarray(places)
-        signal = float(np.einsum("if,ij,jf->", weight, moment[:-1, :-1], weight, optimize=True))
+        signal = _power(weight, moment)
         damping = _DAMPING * np.trace(moment) / len(moment) + 1e-12
         self.inverse = np.linalg.inv(moment + damping * np.eye(len(moment)))
         self.weight = np.concatenate([weight, np.zeros((1, weight.shape[1]))])
@@ -135,7 +140,7 @@ def _readers(group: ChannelGroup, moments: Moments, sensitivity: Mapping[str, fl
             taps = _taps(node)
             at = [[p * taps + t for p in dict(c.places)[axis] for t in range(taps)] for c in group.channels]
             importance = sensitivity.get(node.name or "", 1.0)
-            found.append(_Reader(_matrix(node, taps), moments[node], at, importance))
+            found.append(_Reader(_matrix(node, _weight(node)), moments[node], at, importance))
     return found
 
 
@@ -153,16 +158,24 @@ def _taps(node: oir.Node) -> int:
     return int(np.prod(linear.shape(node.inputs[1])[2:])) if features <= MAX_FEATURES else 1
 
 
-def _matrix(node: oir.Node, taps: int) -> Floats:
-    """The weights as [features, results], or [channels, results and taps] where each tap reads by itself."""
+def _weight(node: oir.Node) -> NDArray[Any]:
     weight = node.inputs[1]
     assert weight is not None
     assert weight.const_value is not None
-    array = np.asarray(weight.const_value.numpy(), np.float64)
-    if taps > 1:
+    return weight.const_value.numpy()
+
+
+def _matrix(node: oir.Node, weight: NDArray[Any]) -> Floats:
+    """The weights as [features, results], or [channels, results and taps] where each tap reads by itself."""
+    array = np.asarray(weight, np.float64)
+    if _taps(node) > 1:
         return np.asarray(array.reshape(len(array), -1).T)
     array = np.moveaxis(array, input_axis(node), 0)
     return array.reshape(len(array), -1)
+
+
+def _power(matrix: Floats, moment: Floats) -> float:
+    return float(np.sum((moment[:-1, :-1] @ matrix) * matrix))
 
 
 def _rows(node: oir.Node, array: NDArray[Any], seed: int) -> Floats:

@@ -8,7 +8,7 @@ the sum, whichever branch lost it. No labels and no training; nothing changes wh
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as oir
@@ -23,6 +23,7 @@ from edgecut.passes.prune import linear
 from edgecut.passes.prune.linear import Layer
 
 Floats = NDArray[np.float64]
+Single = NDArray[np.float32]
 Kept = Mapping[str, Sequence[int]]
 
 # Rows of the regression that one sample gives at most: neighbouring pixels say much the same.
@@ -33,6 +34,8 @@ ALL_ROWS = 65536
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # Layers with more inputs than this per result would need gigabytes for their normal equations.
 MAX_FEATURES = 8192
+# Rows that are multiplied together.
+_TOGETHER = 2048
 
 
 def layers(before: Program, after: Program) -> list[str]:
@@ -128,6 +131,7 @@ class Measure:
     def equations(self, samples: Iterable[Sample], rows: int) -> Normal:
         """Gather at most so many rows from each sample."""
         layer, found = self._layer, Normal()
+        weight = layer.weight.astype(np.float32)
         for index, sample in enumerate(samples):
             wanted = layer.results(self._target(sample))
             chosen = linear.choose(len(wanted), rows, index)
@@ -135,7 +139,8 @@ class Measure:
             if self._other is not None:
                 wanted = wanted - layer.results(self._other(sample))[chosen]
             features = layer.features(self._read(sample), chosen)
-            found.add(features, layer.grouped(wanted - layer.apply(features)))
+            found.add(features, layer.grouped(wanted) - features @ weight)
+        found.finish()
         return found
 
     def correct(self, fit: Normal, test: Normal) -> None:
@@ -149,17 +154,32 @@ class Measure:
 
 @dataclass
 class Normal:
-    """Normal equations of a regression per group, gathered sample by sample."""
+    """Normal equations of a regression per group, gathered sample by sample.
+
+    Products are those of float32 over some thousand rows, their sums are of float64.
+    """
 
     left: Floats | None = None
     """[groups, features, features]."""
     right: Floats | None = None
     """[groups, features, results]."""
+    _waiting: list[tuple[Single, Single]] = field(default_factory=list)
 
-    def add(self, features: Floats, wanted: Floats) -> None:
+    def add(self, features: Single, wanted: Single) -> None:
         """Count rows: [groups, rows, features] and [groups, rows, results]."""
-        transposed = features.transpose(0, 2, 1)
-        left, right = transposed @ features, transposed @ wanted
+        self._waiting.append((features, wanted))
+        if sum(rows.shape[1] for rows, _ in self._waiting) >= _TOGETHER:
+            self.finish()
+
+    def finish(self) -> None:
+        """Count the rows that wait for others: many at once are multiplied faster."""
+        if not self._waiting:
+            return
+        features, wanted = (np.concatenate(parts, axis=1) for parts in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        # One group at a time: the product of a matrix and itself takes half the time.
+        left = np.stack([rows.T @ rows for rows in features]).astype(np.float64)
+        right = (features.transpose(0, 2, 1) @ wanted).astype(np.float64)
         self.left = left if self.left is None else self.left + left
         self.right = right if self.right is None else self.right + right
 

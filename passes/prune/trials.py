@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 from edgecut.passes import effects, split
 from edgecut.passes.base import Context
-from edgecut.passes.numerics import compare
+from edgecut.passes.divergence import Answers
 from edgecut.passes.prune import choose
 from edgecut.passes.prune.attempt import Workshop
 from edgecut.passes.prune.reconstruction import Order
 
-# Multiply-accumulates of all trials together, which limit the samples of each; a quarter of them judges it.
+# Multiply-accumulates of all trials together, which limit the samples that each refits to.
 _WORK, _LEAST, _MOST = 3e11, 48, 400
+# Samples held out that judge a trial.
+_JUDGES = 256
 
 
 def corrected(shop: Workshop, multiple: int) -> list[Order]:
     """The orders of a workshop's groups, each with losses as large as a trial shows them to be.
 
-    Half of a group's channels leave, alone, and what is left is refitted. The loss is the relative error
-    power at the worst output, as in `sensitivity`: a prediction adds up errors of single layers, and knows
-    neither what later layers make of them, nor what refitting takes back.
+    Half of a group's channels leave, alone, and what is left is refitted. The loss is the divergence of the
+    outputs, as in `sensitivity`: a prediction adds up errors of single layers, and knows neither what later
+    layers make of them, nor what refitting takes back.
 
     Networks too large to try each of their groups in some minutes keep the predictions.
 
@@ -35,22 +38,21 @@ def corrected(shop: Workshop, multiple: int) -> list[Order]:
         return list(shop.orders)
     some = split.first(shop.dataset, min(count, _MOST))
     quiet = replace(shop, dataset=some, judge=None, context=Context())
+    answers = Answers.of(shop.program, islice(split.test(shop.dataset), _JUDGES))
     found = []
     with shop.context.progress.task("trying groups", len(shop.groups)) as advance:
         for at, order in enumerate(shop.orders):
-            found.append(_corrected(quiet, at, order, multiple))
+            found.append(_corrected(quiet, answers, at, order, multiple))
             advance()
     return found
 
 
-def _corrected(shop: Workshop, at: int, order: Order, multiple: int) -> Order:
+def _corrected(shop: Workshop, answers: Answers, at: int, order: Order, multiple: int) -> Order:
     size = len(shop.groups[at].channels)
     counts = [0] * len(shop.groups)
     counts[at] = choose.by_ratio([shop.groups[at]], 0.5, multiple)[0]
     predicted = order.loss[counts[at] - 1] if counts[at] else 0.0
     if size < 2 or predicted <= 0:
         return order
-    assert shop.dataset is not None
-    tried = shop.attempt(counts).program
-    loss = 10 ** (-compare(shop.program, tried, split.test(shop.dataset)).sqnr_db / 10)
+    loss = answers.divergence(shop.attempt(counts).program)
     return replace(order, loss=tuple(loss / predicted * other for other in order.loss))

@@ -13,7 +13,7 @@ from edgecut.frontends import data
 from edgecut.ir.program import Program
 from edgecut.passes import split
 from edgecut.passes.base import Context
-from edgecut.passes.numerics import compare
+from edgecut.passes.divergence import Answers
 from edgecut.passes.prune import choose, rules, trials
 from edgecut.passes.prune.attempt import Workshop
 from edgecut.passes.prune.reconstruction import Order
@@ -55,7 +55,7 @@ def test_the_loss_of_half_a_group_is_what_a_trial_of_it_does(shop: Workshop) -> 
         counts = [0, 0]
         counts[at] = len(group.channels) // 2
         tried = shop.attempt(counts).program
-        error = 10 ** (-compare(shop.program, tried, split.test(shop.dataset)).sqnr_db / 10)
+        error = Answers.of(shop.program, split.test(shop.dataset)).divergence(tried)
         assert order.loss[counts[at] - 1] == pytest.approx(error, rel=1e-6)
         assert 1e-4 < error < 1
 

@@ -1,0 +1,157 @@
+"""What passes through the narrow places of a network, to be taught along with the answers.
+
+Wherever the whole network hangs on one value, as after each residual block, that value says far more than
+the answers do. Pruning has taken channels from it: what is left is mapped to all that the original had there,
+by a regression that stays as it was at the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import onnx_ir as oir
+from numpy.typing import NDArray
+
+from edgecut.ir.program import Program, static_shape
+from edgecut.passes import split
+from edgecut.passes.numerics import Array, Runner, Sample
+from edgecut.passes.prune import linear
+from edgecut.passes.prune.importance import reads
+from edgecut.passes.prune.refit import Normal
+
+Single = NDArray[np.float32]
+
+# Values that are compared at most, spread over the network; channels beyond which a map would take too long.
+_MOST, _MAX_CHANNELS = 8, 1024
+# Samples that a map is fitted to, rows of each, and ridges tried on every fourth.
+_SAMPLES, _ROWS, _RIDGES = 256, 128, (1e-6, 1e-4, 1e-2, 1.0)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A value of both programs."""
+
+    name: str
+    axis: int
+    """Of the channels; -1 where all are left."""
+    map: Single | None
+    """[channels left + 1, channels of the original], the last row added to each; None where all are left."""
+    power: float
+    """Mean square of the original's, less its mean."""
+
+
+def find(teacher: Program, student: Program, samples: Iterable[Sample]) -> list[Feature]:
+    """The narrow places that both programs have, with what maps the one to the other.
+
+    Args:
+        teacher: The original.
+        student: The pruned program. A value of it is known by its name, and by sizes that are the same but
+            for the channels.
+        samples: Inputs to fit the maps to.
+    """
+    axes = {name: axis for name in narrow(student) if (axis := _axis(teacher, student, name)) is not None}
+    places = list(axes)
+    if len(places) > _MOST:
+        places = [places[i] for i in np.linspace(0, len(places) - 1, _MOST).round().astype(int)]
+    if not places:
+        return []
+    first, second = Runner(teacher, places), Runner(student, places)
+    sums = {name: _Sums() for name in places}
+    for index, sample in enumerate(islice(samples, _SAMPLES)):
+        wanted, found = first(sample), second(sample)
+        for name in places:
+            sums[name].add(index, *(_rows(array[name], axes[name], index) for array in (wanted, found)))
+    return [sums[name].feature(name, axes[name]) for name in places]
+
+
+def narrow(program: Program) -> list[str]:
+    """Names of the values after some weights that all answers hang on alone, in order.
+
+    Of values that only rearrange or activate one another the last one is named.
+    """
+    ends = set(program.graph.outputs)
+    uses = {v: len(v.uses()) + (v in ends) for v in program.values().values() if v.const_value is None}
+    left = {value: uses[value] for value in program.graph.inputs}
+    found, weighted = [], False
+    for node in program.nodes:
+        weighted = weighted or _weighs(node)
+        for value in node.inputs:
+            if value in left:
+                left[value] -= 1
+        left = {value: count for value, count in left.items() if count}
+        left |= {value: uses[value] for value in node.outputs if uses.get(value)}
+        only = next(iter(left)) if len(left) == 1 else None
+        if weighted and only is not None and only not in ends and not _goes_on(only):
+            found.append(only.name or "")
+    return found
+
+
+def _goes_on(value: oir.Value) -> bool:
+    """Whether the only node that reads a value gives as many numbers, without weighing any."""
+    users = [user for user, _ in value.uses()]
+    if len(users) != 1 or _weighs(users[0]):
+        return False
+    sizes = [static_shape(v) for v in (value, users[0].outputs[0])]
+    return None not in sizes and np.prod(sizes[0] or ()) == np.prod(sizes[1] or ())
+
+
+def _weighs(node: oir.Node) -> bool:
+    return reads(node) or node.op_type == "Conv"
+
+
+def _axis(teacher: Program, student: Program, name: str) -> int | None:
+    """The axis of the channels, -1 where none has left; None where the values cannot be compared."""
+    known = teacher.values().get(name)
+    before = static_shape(known) if known is not None and known.const_value is None else None
+    after = static_shape(student.value(name))
+    if before is None or after is None or len(before) != len(after):
+        return None
+    other = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    if not other:
+        return -1
+    return other[0] if len(other) == 1 and other[0] and before[other[0]] <= _MAX_CHANNELS else None
+
+
+def _rows(array: Array, axis: int, seed: int) -> Single:
+    """Some rows [rows, channels]; all numbers as one channel where no channel has left."""
+    if axis < 0:
+        return np.asarray(array.reshape(-1, 1), np.float32)
+    rows = np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])
+    return np.asarray(rows[linear.choose(len(rows), _ROWS, seed)], np.float32)
+
+
+@dataclass
+class _Sums:
+    """What a map and its scale follow from."""
+
+    fit: Normal = field(default_factory=Normal)
+    test: Normal = field(default_factory=Normal)
+    count: int = 0
+    total: Any = 0.0
+    square: float = 0.0
+
+    def add(self, index: int, wanted: Single, found: Single) -> None:
+        """Count rows of the original's values, and of those of what is left of it."""
+        self.count += len(wanted)
+        self.total = self.total + wanted.sum(axis=0, dtype=np.float64)
+        self.square += float(np.sum(np.square(wanted, dtype=np.float64)))
+        if wanted.shape != found.shape:
+            one = np.ones((len(found), 1), np.float32)
+            part = self.test if split.is_held_out(index) else self.fit
+            part.add(np.concatenate([found, one], axis=1)[None], wanted[None])
+
+    def feature(self, name: str, axis: int) -> Feature:
+        """With the ridge that does best on samples held out."""
+        power = self.square - float(np.sum(np.square(self.total))) / self.count
+        power = max(power / self.count / np.size(self.total), 1e-12)
+        if axis < 0:
+            return Feature(name, axis, None, power)
+        self.fit.finish()
+        self.test.finish()
+        maps = [self.fit.solve(ridge) for ridge in _RIDGES]
+        best = min(maps, key=self.test.error)
+        return Feature(name, axis, best[0].astype(np.float32), power)
