@@ -27,7 +27,7 @@ def test_softmax_by_its_probabilities_and_numbers_by_their_error(build: Build) -
 
     def probabilities(weight: np.ndarray) -> np.ndarray:
         powers = np.exp(whole @ weight / 2)  # at temperature 2
-        return powers / powers.sum(axis=1, keepdims=True)
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     p, q = probabilities(first), probabilities(second)
     divergence = 4 * np.mean(np.sum(p * np.log(p / q), axis=1))
