@@ -16,7 +16,7 @@ from edgecut.ir.program import Program
 from edgecut.passes.quantize import grid, means, region, untied
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
-from edgecut.targets.tflite import interpolation
+from edgecut.targets.tflite import interpolation, leaky
 
 AnyArray = NDArray[np.generic]
 Spanning = Callable[[float, float], Grid]
@@ -31,6 +31,7 @@ def write(program: Program, found: Region, grids: Mapping[oir.Value, Grid], span
         grids: The grid of every value of the region; those of a tied group are equal.
         spanning: The grid of a constant operand, from its least and greatest number.
     """
+    _take_slopes(found, grids)
     writer = _Writer(program, found, grids, spanning)
     for node in [n for n in program.nodes if n in found.nodes]:
         writer.quantize_constants(node)
@@ -52,6 +53,7 @@ class _Writer:
         self.first = next(program.nodes)
         self.unties = untied.pays(found) and all(g.dtype == "int8" for g in grids.values())
         self.is_wide = any(g.dtype == "int16" for g in grids.values())
+        self.halved = {v: self._halved_parts(v) for v in grids}
         self.made = {chain[0]: chain[-1].outputs[0] for chain in found.chains}
 
     def quantize_constants(self, node: oir.Node) -> None:
@@ -83,20 +85,28 @@ class _Writer:
             self._take_output(value, real)
 
     def _nudge(self, value: oir.Value) -> list[oir.Node]:
-        """An Add after what is interpolated on its own scale: halves go upwards, as in the kernel."""
-        node = value.producer()
-        if node is None or node not in self.region.nodes or node.op_type != "Resize":
+        """An Add before rounding, where the kernel rounds halves upwards: then they go up everywhere."""
+        own, count = self.grids[value], self.halved.get(value)
+        if own.dtype != "int8" or count is None:
             return []
-        own, count = self.grids[value], means.parts(node) if means.interpolates(node) else None
-        if own.dtype != "int8" or count in (None, 1) or not region.moves(node):
-            return []
-        assert count is not None
-        name = f"{value.name}_halves_up"
-        step = self._initializer(
-            f"{name}_step", np.asarray(own.scale * interpolation.nudge(count), np.float32)
-        )
+        name, part = f"{value.name}_halves_up", own.scale * interpolation.nudge(count)
+        step = self._initializer(f"{name}_step", np.asarray(part, np.float32))
         out = oir.val(self._new(name), oir.DataType.FLOAT, value.shape)
         return [oir.node("Add", [value, step], outputs=[out], name=name)]
+
+    def _halved_parts(self, value: oir.Value) -> int | None:
+        """In which parts of its own step a value comes, if its kernel rounds halves of it upwards."""
+        node = value.producer()
+        if node is None or node not in self.region.nodes:
+            return None
+        if node.op_type == "Resize" and means.interpolates(node) and region.moves(node):
+            count = means.parts(node)
+            return None if count == 1 else count
+        if node.op_type == "LeakyRelu":
+            (x,) = region.activations(node)
+            ratio = self.grids[x].scale / self.grids[value].scale
+            return leaky.PARTS if leaky.exact(ratio, region.slope(node)) else None
+        return None
 
     def _quantize_weights(self, node: oir.Node) -> None:
         (data,) = region.activations(node)
@@ -146,10 +156,12 @@ class _Writer:
         return any(self._is_bias_add(node, owner) for owner in self.region.biases)
 
     def _is_bias_add(self, node: oir.Node, owner: oir.Node) -> bool:
+        bias = self.region.biases[owner]
         return (
             node in self.region.nodes
-            and any(v is owner.outputs[0] for v in node.inputs)
             and node.op_type == "Add"
+            and any(v is owner.outputs[0] for v in node.inputs)
+            and any(v is bias for v in node.inputs)
         )
 
     def _constant(
@@ -217,6 +229,15 @@ class _Writer:
             name, count = f"{wanted}_{count}", count + 1
         self.taken.add(name)
         return name
+
+
+def _take_slopes(found: Region, grids: Mapping[oir.Value, Grid]) -> None:
+    """Give each LeakyRelu the slope that its kernel can multiply with."""
+    for node in found.nodes:
+        if node.op_type == "LeakyRelu" and grids[node.outputs[0]].dtype == "int8":
+            (x,) = region.activations(node)
+            slope = leaky.slope(grids[x].scale / grids[node.outputs[0]].scale, region.slope(node))
+            node.attributes["alpha"] = oir.AttrFloat32("alpha", slope)
 
 
 def _copy_origin(source: oir.Node, node: oir.Node) -> None:

@@ -218,6 +218,11 @@ def clip_bounds(node: oir.Node) -> tuple[float, float] | None:
     return None if bounds[0] is None or bounds[1] is None else (bounds[0], bounds[1])
 
 
+def slope(node: oir.Node) -> float:
+    """Of a LeakyRelu, below zero."""
+    return _float(node, "alpha", 0.01)
+
+
 def _chain(node: oir.Node, keep: frozenset[str], region: Region) -> Iterator[oir.Node]:
     """A node and those after it that the same kernel computes: the Add of a bias, an activation."""
     yield node

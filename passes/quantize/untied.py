@@ -8,8 +8,9 @@ the nearest miss is 1/(2 D) of a step, far above what float32 rounds off. So
 
 - a weight's scale is chosen such that input scale * weight scale / output scale = M/D;
 - what is added has scales that are odd multiples of one base, its sum too;
-- the result of a product or mean has D/M times the scale of its unit, but where a kernel keeps the scale of
-  its input (linear interpolation), a small part of a step is added to it before it is rounded;
+- the result of a product or mean has D/M times the scale of its unit;
+- where a kernel leaves no choice of scales without ties (linear interpolation, LeakyRelu), a small part of a
+  step is added before rounding, which moves halves upwards as the kernel does;
 - an input's scale has a reciprocal that float32 holds, as kernels multiply where ONNX divides.
 
 Every scale is moved upwards, by less than 2 %. The weights of a model that was quantized before are integers
@@ -28,13 +29,14 @@ from numpy.typing import NDArray
 from edgecut.passes.quantize import grid, means, region
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
+from edgecut.targets.tflite import leaky
 
 # The least D, and the least multiple of a base: neighbours are 1.6 % apart.
 _LEAST = 128
 _SHORT = 15
 # HardSigmoid adds half a step of its own grid. With a prime above 255 in D, only an input of 0 ties there.
 _GATE, _PRIME = 6 / 255, 257
-_ADDING = frozenset({"Add", "Sub", "Relu", "Clip", "LeakyRelu"})
+_ADDING = frozenset({"Add", "Sub", "Relu", "Clip"})
 _MEANS = frozenset({"GlobalAveragePool", "AveragePool", "ReduceMean", "Resize"})
 
 
@@ -149,6 +151,8 @@ class _Steps:
                 self._mean(node)
             elif node.op_type == "Mul":
                 self._product(node, self.group[chain[-1].outputs[0]])
+            elif node.op_type == "LeakyRelu":
+                self._leaky(node)
 
     def _mean(self, node: oir.Node) -> None:
         x, out = self.group[node.inputs[0]], self.group[node.outputs[0]]  # type: ignore[index]
@@ -174,6 +178,16 @@ class _Steps:
         power = float(_power(ratio))
         self.scales[adapts] = power * self.scales[out] / (_odd_below(power * ratio) * other)
         self.decided.update((a, b))
+
+    def _leaky(self, node: oir.Node) -> None:
+        x, out = self.group[node.inputs[0]], self.group[node.outputs[0]]  # type: ignore[index]
+        grows = x if out in self.decided else out
+        if grows in self.decided or x == out:
+            return
+        ratio = leaky.ratio(self.scales[x] / self.scales[out], region.slope(node), above=grows == x)
+        if ratio is not None:
+            self.scales[grows] = self.scales[out] * ratio if grows == x else self.scales[x] / ratio
+        self.decided.update((x, out))
 
     def _result(self, out: int, unit: float) -> None:
         power = float(_power(self.scales[out] / unit))

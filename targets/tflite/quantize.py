@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecut.targets.tflite import fuse, interpolation, lir, pixels, relabel, stored, widths
+from edgecut.targets.tflite import fuse, interpolation, leaky, lir, pixels, relabel, stored, widths
 from edgecut.targets.tflite.fuse import ACTIVATIONS, WEIGHTED, single
 from edgecut.targets.tflite.lir import Array, Graph, Op, Quant, Tensor
 from edgecut.targets.tflite.ops.window import VALID
@@ -278,7 +278,7 @@ class _Converter:
             inputs[2], _ = widths.accumulator(made.kind, weights, bias)
         return _with(made, inputs, quant, sources)
 
-    def function(self, before: Op, op: Op) -> Tensor | None:
+    def function(self, before: Op, op: Op, more: frozenset[str] = frozenset()) -> Tensor | None:
         """Functions with an integer kernel, if the program's output scale is the kernel's."""
         stored, quant = self.integers(_given(before, 0)), _quant(op)
         fixed = self.width.fixed.get(before.kind)
@@ -286,23 +286,36 @@ class _Converter:
             return None
         if stored is None:
             return None
-        return _with(before, [stored], quant, before.sources | op.sources)
+        return _with(before, [stored], quant, before.sources | op.sources | more)
 
     def nudged(self, before: Op, op: Op, uses: Counter[Tensor]) -> Tensor | None:
-        """Interpolation with halves rounded upwards, which the program says by adding less than one part."""
+        """Kernels that round halves upwards, which the program says by adding less than a part of a step."""
         x, step = before.inputs[:2]
         inner = single(x, uses)
-        if inner is None or inner.kind != "RESIZE_BILINEAR" or before.kind != "ADD" or step is None:
+        if inner is None or before.kind != "ADD" or before.options.get("fusedActivationFunction"):
             return None
-        if not _is_number(step) or before.options.get("fusedActivationFunction"):
+        if op.output.dtype != np.int8:
+            return None
+        count = self.parts(inner, _quant(op))
+        if count is None or step is None or not _is_number(step):
             return None
         share = float(lir.real(step).ravel()[0]) / float(_quant(op).scale[0])
-        count = interpolation.parts(
-            _given(inner, 0).shape[1:3], inner.output.shape[1:3], _coordinates(inner.options)
-        )
-        if count is None or not interpolation.exact(count) or not 0 < share < 1 / count:
+        if not 0 < share < 1 / count:
             return None
-        return self.resized(inner, op, before.sources)
+        make = self.resized if inner.kind == "RESIZE_BILINEAR" else self.function
+        return make(inner, op, before.sources)
+
+    def parts(self, op: Op, quant: Quant) -> int | None:
+        """In which parts of a step a kernel computes, before it rounds halves upwards."""
+        x = _given(op, 0)
+        if op.kind == "RESIZE_BILINEAR":
+            count = interpolation.parts(x.shape[1:3], op.output.shape[1:3], _coordinates(op.options))
+            return count if interpolation.exact(count) else None
+        stored = self.integers(x) if op.kind == "LEAKY_RELU" else None
+        if stored is None or stored.quant is None:
+            return None
+        ratio = float(stored.quant.scale[0]) / float(quant.scale[0])
+        return leaky.PARTS if leaky.exact(ratio, op.options["alpha"]) else None
 
     def resized(self, before: Op, op: Op, more: frozenset[str] = frozenset()) -> Tensor | None:
         """Interpolation keeps the scale; only where the program keeps it, since it rounds."""

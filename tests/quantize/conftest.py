@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgecut.ir.extract import named_cut
 from edgecut.ir.program import Program
+from edgecut.passes.numerics import Runner
+from edgecut.passes.quantize import integers
+from edgecut.targets import tflite
+from edgecut.targets.tflite import inspect
 
 Build = Callable[..., Program]
 Save = Callable[..., Path]
@@ -60,6 +69,39 @@ def residual(build: Build) -> Program:
         text, wa=weight(8, 3, 3, 3), ba=weight(8), wb=weight(8, 1, 3, 3), bb=weight(8), wc=weight(4, 8, 1, 1),
         wg=weight(10, 12), bg=weight(10), zero=np.float32(0), six=np.float32(6),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """A program in int8, and its only output in LiteRT and in ONNX Runtime, for a sample it has not seen."""
+
+    program: Program
+    made: NDArray[Any]
+    expected: NDArray[Any]
+    operators: Counter[str]
+
+    def agree(self) -> None:
+        np.testing.assert_array_equal(self.made, self.expected)
+        assert len(np.unique(self.expected)) >= 5, "the test shows nothing: the output is saturated"
+
+
+@pytest.fixture
+def on_device() -> Callable[[Program], OnDevice]:
+    """Quantizes a program of one input with normal noise, and runs it on both sides."""
+
+    def run(program: Program) -> OnDevice:
+        from ai_edge_litert.interpreter import Interpreter
+
+        random, (spec,) = np.random.default_rng(2), program.inputs
+        samples = [{spec.name: random.standard_normal(spec.shape).astype("f4")} for _ in range(5)]
+        found = integers.calibrated(program, samples[:-1]).quantized()
+        data = tflite.emit(found, [named_cut(found, "edge-only")]).data
+        made = Interpreter(model_content=data, num_threads=1).get_signature_runner("cut0")(**samples[-1])
+        (name,) = made
+        expected = Runner(found, optimize=False)(samples[-1])[name]
+        return OnDevice(found, made[name], expected, inspect.operators(data))
+
+    return run
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,6 +77,18 @@ def test_a_moved_grid_still_begins_where_it_began(scale: float, zero: int, facto
     if zero:
         assert high[0] == pytest.approx(low[0], abs=0.51 * after.scale)
     assert high[1] - high[0] >= (low[1] - low[0]) * (1 - 1e-6)
+
+
+def test_a_constant_added_to_a_convolution_with_a_bias_runs_on_integers(
+    build: Callable[..., Program], on_device: Any
+) -> None:
+    random = np.random.default_rng(0)
+    shapes = {"w": (6, 3, 3, 3), "b": (6,), "places": (1, 6, 8, 8)}
+    weights = {k: random.standard_normal(shape).astype("f4") for k, shape in shapes.items()}
+    text = "c = Conv<pads=[1,1,1,1]>(x, w, b)  y = Add(c, places)"
+    found = on_device(build(f"net (float[1,3,8,8] x) => (float[1,6,8,8] y) {{ {text} }}", **weights))
+    found.agree()
+    assert (found.operators["ADD"], found.operators["DEQUANTIZE"]) == (1, 1)
 
 
 def test_weights_that_are_integers_already_lose_nothing(build: Callable[..., Program]) -> None:
