@@ -39,8 +39,8 @@ def _off(number: float) -> float:
 
 
 def slope(of: float, wanted: float) -> float:
-    """The slope that the kernel has at a ratio of scales; the one wanted where its multipliers are not whole."""
+    """The slope that the kernel has at a ratio of scales; the one wanted where the kernel has none."""
     steps = round(PARTS * of * wanted)
-    if exact(of, wanted) or steps == 0 or not exact(of, steps / (PARTS * of)):
+    if exact(of, wanted) or not exact(of, steps / (PARTS * of)):
         return wanted
     return steps / round(PARTS * of)

@@ -93,7 +93,8 @@ def on_device() -> Callable[[Program], OnDevice]:
         from ai_edge_litert.interpreter import Interpreter
 
         random, (spec,) = np.random.default_rng(2), program.inputs
-        samples = [{spec.name: random.standard_normal(spec.shape).astype("f4")} for _ in range(5)]
+        shape = [int(n) for n in spec.shape if n is not None]
+        samples = [{spec.name: random.standard_normal(shape).astype("f4")} for _ in range(5)]
         found = integers.calibrated(program, samples[:-1]).quantized()
         data = tflite.emit(found, [named_cut(found, "edge-only")]).data
         made = Interpreter(model_content=data, num_threads=1).get_signature_runner("cut0")(**samples[-1])
