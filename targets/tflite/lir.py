@@ -128,8 +128,12 @@ class Graph:
         return found
 
     def redirect(self, forward: dict[Tensor, Tensor]) -> None:
-        """Let values be held by the tensors that replace theirs."""
+        """Let values be held by the tensors that replace theirs, or be reshapes of those."""
         self.values = {name: resolve(t, forward) for name, t in self.values.items()}
+        for tensor in self.values.values():
+            op = tensor.op
+            if op is not None and op.kind == "RESHAPE" and op.inputs[0] in forward:
+                op.inputs[0] = resolve(op.inputs[0], forward)
 
 
 Rule = Callable[[Op, "Counter[Tensor]"], Tensor | None]
