@@ -61,6 +61,7 @@ class Ranges(StrEnum):
     auto = "auto"
     mse = "mse"
     minmax = "minmax"
+    output = "output"
     percentile = "percentile"
     entropy = "entropy"
 

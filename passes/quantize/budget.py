@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
+from edgecut.passes.divergence import scores
 from edgecut.passes.numerics import Array, Difference, Runner, Sample
 
 KEPT_BYTES = 64 << 20
@@ -89,10 +90,17 @@ class Judge:
     def __init__(
         self, reference: Program, samples: Iterable[Sample], labels: NDArray[np.int64] | None
     ) -> None:
-        run = Runner(reference)
+        names = [spec.name for spec in reference.outputs]
+        watched = [scores(reference, name) for name in names]
+        run = Runner(reference, watched)
         self._samples = _kept(samples)
         self.labels = labels
-        self.expected = [run(sample) for sample in self._samples]
+        self.expected: list[Sample] = []
+        self._scores: list[list[Array]] = []
+        for sample in self._samples:
+            results = run(sample)
+            self.expected.append({name: results[name] for name in names})
+            self._scores.append([results[name] for name in watched])
 
     def samples(self, limit: int | None = None) -> Iterable[Sample]:
         """The inputs, or the first of them; to be gone through once."""
@@ -103,12 +111,18 @@ class Judge:
         return Quality.of(self.difference(program, limit))
 
     def errors(self, program: Program) -> NDArray[np.float64]:
-        """Error power over signal power of each sample, at its worst output: [samples]."""
-        run, found = Runner(program), []
-        for sample, want in zip(self.samples(), self.expected, strict=True):
+        """Error power of each sample over the mean power of the signal, at the worst output: [samples].
+
+        Outputs that are a softmax are looked at before it: after it a few undecided samples tell everything.
+        """
+        names = [scores(program, spec.name) for spec in program.outputs]
+        run, found = Runner(program, names), []
+        for sample, want in zip(self.samples(), self._scores, strict=True):
             results = run(sample)
-            found.append(max(_relative(want[name], results[name]) for name in want))
-        return np.asarray(found)
+            found.append([_power(results[name] - array) for name, array in zip(names, want, strict=True)])
+        signal = np.mean([[_power(array) for array in want] for want in self._scores], axis=0)
+        relative = np.asarray(found) / np.maximum(signal, 1e-30)
+        return np.asarray(relative[:, int(np.argmax(relative.mean(axis=0)))])
 
     def difference(self, program: Program, limit: int | None = None) -> Difference:
         """Run a model on the samples, or on the first of them."""
@@ -135,10 +149,8 @@ def decibel(errors: NDArray[np.float64]) -> float:
     return round(-10 * math.log10(max(float(errors.mean()), _LEAST)), 3)
 
 
-def _relative(want: Array, found: Array) -> float:
-    wide = want.astype(np.float64)
-    signal = float(np.sum(wide * wide))
-    return float(np.sum((found - wide) ** 2)) / max(signal, 1e-30)
+def _power(array: Array) -> float:
+    return float(np.sum(np.square(array, dtype=np.float64)))
 
 
 def _kept(samples: Iterable[Sample]) -> Iterable[Sample]:

@@ -36,6 +36,11 @@ class Grid:
         steps = np.rint(array / np.float32(self.scale)) + self.zero_point
         return np.asarray(np.clip(steps, limits.min, limits.max), self.dtype)
 
+    def round(self, array: Floats) -> Floats:
+        """The numbers of the grid that these become."""
+        steps = self.quantize(array).astype(np.float32) - np.float32(self.zero_point)
+        return np.asarray(steps * np.float32(self.scale), np.float32)
+
 
 def asymmetric(low: float, high: float) -> Grid:
     """The grid that spans a range; zero, which pads and skipped taps need exactly, is always on it."""

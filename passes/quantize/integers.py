@@ -44,7 +44,7 @@ class Calibrated:
         copy = self.program.copy()
         found = selected(copy, self.scheme, keep)
         groups = region.ties(found)
-        known = [self._known_grid(group, found) for group in groups]
+        known = [self.known_grid(group, found) for group in groups]
         own = [k or self._grid(g, found) for k, g in zip(known, groups, strict=True)]
         if self.dtype == "int8" and untied.pays(found):
             own = untied.grids(found, groups, own, [k is not None for k in known])
@@ -68,7 +68,7 @@ class Calibrated:
         """The grid of numbers between two."""
         return grid.asymmetric(low, high) if self.scheme == "int8" else grid.symmetric(low, high, self.dtype)
 
-    def _known_grid(self, group: list[oir.Value], found: Region) -> Grid | None:
+    def known_grid(self, group: list[oir.Value], found: Region) -> Grid | None:
         """The grid that values must have: built into a kernel, or that of the pixels of an image."""
         value, *others = region.sources(group, found) or group
         if others:

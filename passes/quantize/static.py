@@ -12,7 +12,7 @@ from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
 from edgecut.passes import effects, numerics, split, stale
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.quantize import checks, integers, weights
+from edgecut.passes.quantize import aimed, checks, integers, weights
 from edgecut.passes.quantize.budget import Budget, Judge, Quality
 from edgecut.passes.quantize.calibrate import Method
 from edgecut.passes.quantize.integers import Calibrated
@@ -31,7 +31,7 @@ class Quantize(Pass):
     """
 
     name: ClassVar[str] = "quantize"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -39,8 +39,9 @@ class Quantize(Pass):
         "none", "int8", "int8-symmetric", "int16x8", "int8-weights", "int8-dynamic", "int4-weights", "float16"
     ] = option("int8", help="integer kernels (symmetric for TensorRT), or float kernels with small weights")
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
-    method: Literal["auto", "minmax", "percentile", "entropy", "mse"] = option(
-        "auto", help="how ranges follow from the data; auto: mse or minmax, by the error on samples held out"
+    method: Literal["auto", "minmax", "percentile", "entropy", "mse", "output"] = option(
+        "auto",
+        help="how ranges follow from the data; auto: mse, minmax or output, by the error on samples held out",
     )
     percentile: float = option(99.99, help="share of the numbers kept by method=percentile")
     samples: int | None = option(None, help="use only so many samples, from the start")
@@ -129,29 +130,50 @@ class Quantize(Pass):
         self, program: Program, reference: Program, dataset: Dataset, context: Context
     ) -> Calibrated:
         seen = split.fit(dataset) if self._holds_out else dataset
-        method: Method = self._best_method(program, reference, dataset, context)
-        model = self._with_ranges(program, seen, method, context)
+        if self.method == "auto":
+            model = self._least_error(program, reference, dataset, seen, context)
+        elif self.method == "output":
+            model = self._by_output(program, seen, context)
+        else:
+            model = self._with_ranges(program, seen, self.method, context)
         constant = model.constants()
         if constant:
             what = "is constant over all calibration data: are they real inputs?"
             context.warn(f"{checks.some(constant)} {what}")
         return model
 
-    def _best_method(
-        self, program: Program, reference: Program, dataset: Dataset, context: Context
-    ) -> Method:
-        """Of ranges that cut outliers off and ranges that do not, those with less error on unseen samples."""
-        if self.method != "auto":
-            return self.method
+    def _least_error(
+        self, program: Program, reference: Program, dataset: Dataset, seen: Dataset, context: Context
+    ) -> Calibrated:
+        """Of ranges that are clipped, are not, or go by the outputs: those of least error on unseen data."""
         if len(dataset) < split.EVERY:
-            return "mse"
+            return self._with_ranges(program, seen, "mse", context)
         judge, keep = Judge(reference, split.test(dataset), None), frozenset(self.keep)
-        tried: tuple[Method, ...] = ("mse", "minmax")
-        found = {
-            m: judge.quality(self._with_ranges(program, split.fit(dataset), m, context).quantized(keep))
-            for m in tried
-        }
-        return max(tried, key=lambda m: found[m].sqnr_db)
+        fit = split.fit(dataset)
+        clipped, extremes = (self._with_ranges(program, fit, m, context) for m in aimed.STARTS)
+        shares = self._shares(extremes, clipped, fit, context)
+        tried = {"mse": clipped, "minmax": extremes}
+        if shares:
+            tried["output"] = aimed.ranged(extremes, shares)
+        errors = {name: judge.errors(model.quantized(keep)).mean() for name, model in tried.items()}
+        best = min(errors, key=errors.__getitem__)
+        if self._holds_out:  # what is seen is what was fitted to
+            return tried[best]
+        if best == "output":
+            return aimed.ranged(self._with_ranges(program, seen, "minmax", context), shares)
+        return self._with_ranges(program, seen, "mse" if best == "mse" else "minmax", context)
+
+    def _by_output(self, program: Program, seen: Dataset, context: Context) -> Calibrated:
+        clipped, extremes = (self._with_ranges(program, seen, m, context) for m in aimed.STARTS)
+        return aimed.ranged(extremes, self._shares(extremes, clipped, seen, context))
+
+    def _shares(
+        self, extremes: Calibrated, clipped: Calibrated, seen: Dataset, context: Context
+    ) -> dict[str, aimed.Share]:
+        if self.scheme == "int16x8" or len(seen) < aimed.FEWEST:
+            return {}
+        with context.progress.task("choosing ranges", aimed.count(extremes)) as advance:
+            return aimed.shares(extremes, clipped, seen, advance)
 
     def _with_ranges(self, program: Program, seen: Dataset, method: Method, context: Context) -> Calibrated:
         total = len(seen) * integers.passes_over(program, method)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from edgecut.frontends.data import Dataset
+from edgecut.ir.program import Program
 from edgecut.passes import split
-from edgecut.passes.quantize.budget import is_less
+from edgecut.passes.quantize.budget import Judge, is_less
+
+Build = Callable[..., Program]
 
 BEFORE = np.random.default_rng(0).lognormal(-7, 1, 64)
 NOISE = np.random.default_rng(1).lognormal(0, 0.3, 64)
@@ -35,3 +40,21 @@ def test_halves_share_no_sample_and_leave_none_out() -> None:
     parts = [[int(sample["x"]) for sample in half] for half in (first, second)]
     assert parts == [[0, 2, 4, 6], [1, 3, 5]]
     assert [half.labels.tolist() for half in (first, second) if half.labels is not None] == parts
+
+
+def test_errors_are_those_before_a_softmax(build: Build) -> None:
+    body = "h = MatMul(x, w)  y = Softmax(h)"
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((4, 3)).astype(np.float32)
+    other = (weight * 1.1).astype(np.float32)
+    with_softmax, without = (
+        [build(f"net (float[1,4] x) => (float[1,3] {out}) {{ {text} }}", w=w) for w in (weight, other)]
+        for text, out in ((body, "y"), ("y = MatMul(x, w)", "y"))
+    )
+    samples = [{"x": rng.standard_normal((1, 4)).astype(np.float32)} for _ in range(5)]
+    found, expected = (
+        Judge(first, samples, None).errors(second) for first, second in (with_softmax, without)
+    )
+    # The same sums in float32, in ONNX Runtime twice.
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert expected.mean() == pytest.approx(0.01, rel=1e-3)
