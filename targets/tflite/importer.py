@@ -17,7 +17,7 @@ from edgecut.ir import extract
 from edgecut.ir.program import Program, static_shape
 from edgecut.targets.tflite import functions, lir
 from edgecut.targets.tflite.lir import Array, Graph, Quant, Tensor
-from edgecut.targets.tflite.ops.base import Call, Lowered, Unsupported, dtype_reason
+from edgecut.targets.tflite.ops.base import Call, Lowered, Unsupported, dtype_reason, is_stored
 
 
 @dataclass
@@ -77,6 +77,8 @@ class _Importer:
             return str(refusal)
         results = [made] if isinstance(made, Tensor) else list(made or ())
         for value, tensor in zip(node.outputs, results, strict=False):
+            if tensor is not None and value.is_graph_output() and not is_stored(tensor.dtype):
+                return f"type {tensor.dtype.name} has no counterpart"
             if tensor is not None:
                 self.tensors[value] = tensor
         missing = [v for v in node.outputs[len(results) :] if v.uses() or v.is_graph_output()]

@@ -24,7 +24,9 @@ LIMIT = (1 << 31) - (1 << 20)
 _OPTIONS = {
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), "Pool2DOptions"),
     **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"), "ReducerOptions"),
+    **dict.fromkeys(("REDUCE_ANY", "REDUCE_ALL"), "ReducerOptions"),
     "BATCH_MATMUL": "BatchMatMulOptions",
+    "CONV_3D_TRANSPOSE": "Conv3DOptions",
     "CUMSUM": "CumsumOptions",
     "PADV2": "PadV2Options",
     "SELECT_V2": "SelectV2Options",

@@ -66,7 +66,8 @@ def _try_lift(
         return None
     if op.kind == "RESHAPE" and op.inputs[0] is not None:
         return _lift(op.inputs[0], shape, known)
-    if op.kind not in permute.ELEMENTWISE or not _adds_ones(tensor.shape, shape):
+    # What scalars become stays a scalar, whatever shape is noted for it.
+    if op.kind not in permute.ELEMENTWISE or not tensor.rank or not _adds_ones(tensor.shape, shape):
         return None
     inputs: list[Tensor | None] = []
     for x in op.inputs:

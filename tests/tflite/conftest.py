@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from edgecut.targets.tflite import verify
 from edgecut.targets.tflite.backend import Emitted
 
 Array = NDArray[Any]
+EXAMPLES = int(os.environ.get("EXAMPLES", "30"))
+"""How many draws each family of operators is tried with."""
 
 
 class Tester:
@@ -142,3 +146,67 @@ def load() -> Callable[[Path], Tester]:
 
 
 INT64 = TensorProto.INT64
+
+
+Family = Callable[[Callable[[Any], Any]], dict[str, Any]]
+"""Draws the fields of a `Case`."""
+
+
+@dataclass
+class Case:
+    """A node with the numbers that it gets; any but the first input may become constant, ``fixed`` ones do.
+
+    What the back end refuses it must refuse with a reason that begins with one of ``refusals``.
+    """
+
+    node: onnx.NodeProto
+    arrays: dict[str, Array]
+    fixed: Sequence[str] = ()
+    refusals: Sequence[str] = ()
+    opset: int = 21
+    computed: Sequence[str] = ()
+    """Those that are never constant."""
+    limit: float = 1e-4
+
+
+def _run_case(case: Case, draw: Callable[[Any], Any]) -> None:
+    from hypothesis import event, reject
+    from hypothesis import strategies as st
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    case.arrays = {name: np.asarray(a) for name, a in case.arrays.items()}
+    _, *later = case.arrays
+    loose = [n for n in later if n not in (*case.fixed, *case.computed)]
+    known = {n: case.arrays[n] for n in (*case.fixed, *(n for n in loose if draw(st.booleans())))}
+    given = {n: a for n, a in case.arrays.items() if n not in known}
+    inputs = {n: (list(a.shape), helper.np_dtype_to_tensor_dtype(a.dtype)) for n, a in given.items()}
+    test = Tester(build([case.node], inputs, [n for n in case.node.output if n], known, case.opset))
+    try:
+        test.reference(given)
+    except (errors.NotImplemented, errors.InvalidGraph, errors.Fail, errors.RuntimeException) as error:
+        event(f"no kernel in ONNX Runtime: {case.node.op_type} {str(error)[:60]}")
+        reject()  # for these types ONNX Runtime itself has no kernel
+    reasons = list(test.reasons().values())
+    if reasons:
+        assert any(reasons[0].startswith(r) for r in case.refusals), (reasons[0], case)
+        return
+    test.lower().compare(given, limit=case.limit)
+
+
+@pytest.fixture(scope="session")
+def any_case() -> Callable[[Family], None]:
+    """Runs a family of operators with numbers, shapes and attributes as they come."""
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+
+    def run(family: Family) -> None:
+        @settings(
+            max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        )
+        @given(data=st.data())
+        def check(data: Any) -> None:
+            _run_case(Case(**family(data.draw)), data.draw)
+
+        check()
+
+    return run

@@ -74,13 +74,12 @@ def test_the_last_step_needs_one_step_of_the_way_back(tester: Any, model: Any) -
 @pytest.mark.parametrize(
     ("attributes", "inputs", "reason"),
     [
-        ({"activations": ["Softsign"]}, "x w r b", "activations Softsign"),
-        ({}, "x w r b lengths", "sequences of different lengths"),
+        ({"activations": ["ScaledTanh"]}, "x w r b", "activations ScaledTanh"),
         ({}, "x w r2 b", "recurrent weights is not constant"),
     ],
 )
 def test_refusals(tester: Any, model: Any, attributes: Any, inputs: str, reason: str) -> None:
     graph_inputs = {"x": [4, 2, SIZE]} | ({"r2": [1, HIDDEN, HIDDEN]} if "r2" in inputs else {})
     node = layer("RNN", inputs, "y", name="layer", **attributes)
-    weights = constants("RNN") | {"lengths": np.array([4, 3], "i4")}
+    weights = constants("RNN")
     assert tester(model([node], graph_inputs, ["y"], weights)).reasons() == {"layer": reason}

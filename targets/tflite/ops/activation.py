@@ -26,6 +26,12 @@ def relu(call: Call) -> Tensor:
 def clip(call: Call) -> Tensor:
     """Limit to a range; the ranges of ReLU, ReLU6 and the like have kernels of their own."""
     x = call.input(0)
+    if any(call.has(i) and call.known(i) is None for i in (1, 2)):
+        return call.widened(
+            [call.input(i) for i in range(3) if call.has(i)],
+            (FLOAT, INT32, INT64),
+            functools.partial(_between, call),
+        )
     low, high = _bounds(call)
     if x.dtype != FLOAT and x.quant is None:
         return call.widened([x], (INT32, INT64), lambda t: _limited(call, t[0], low, high))
@@ -39,6 +45,15 @@ def clip(call: Call) -> Tensor:
     if (low, high) in kind:
         return call.unary(kind[low, high], x)
     return _limited(call, x, low, high)
+
+
+def _between(call: Call, operands: Sequence[Tensor]) -> Tensor:
+    """Limits that are computed."""
+    x, *limits = operands
+    kinds = ["MAXIMUM"] * call.has(1) + ["MINIMUM"] * call.has(2)
+    for kind, limit in zip(kinds, limits, strict=True):
+        x = call.binary(kind, x, limit)
+    return x
 
 
 def _limited(call: Call, x: Tensor, low: float, high: float) -> Tensor:
@@ -156,8 +171,11 @@ def prelu(call: Call) -> Tensor:
     x, slope = call.input(0), call.input(1)
     if slope.is_constant and slope.data is not None and slope.data.size == 1 and slope.quant is None:
         return call.unary("LEAKY_RELU", x, alpha=float(slope.data.ravel()[0]))
-    call.need(slope.rank <= x.rank <= 4, f"rank {x.rank}")
+    call.need(slope.rank <= x.rank <= 5, f"rank {x.rank}")
     slope = call.reshape(slope, (1,) * (x.rank - slope.rank) + slope.shape)
+    if x.rank > 4:
+        below = call.binary("MINIMUM", x, call.scalar(0.0))
+        return call.binary("ADD", call.unary("RELU", x), call.binary("MUL", below, slope))
     return call.emit("PRELU", [x, slope], x.shape)
 
 
@@ -168,9 +186,12 @@ def cast(call: Call) -> Tensor:
     if dtype == x.dtype:
         return x
     if dtype == BOOL:
-        zero = lir.constant(np.zeros((), x.dtype))
-        call.need(x.dtype.name in ("float32", "int32", "int64", "uint8"), f"from {x.dtype} to bool")
-        return call.binary("NOT_EQUAL", x, zero, BOOL)
+        x = call.cast(x, FLOAT) if x.dtype == np.float16 else x
+        return call.widened(
+            [x],
+            (FLOAT, INT32, INT64),
+            lambda t: call.binary("NOT_EQUAL", t[0], call.scalar(0, t[0].dtype), BOOL),
+        )
     return call.emit("CAST", [x], x.shape, dtype)
 
 

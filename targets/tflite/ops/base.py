@@ -50,6 +50,11 @@ Lowered = Tensor | Sequence[Tensor | None]
 Lowering = Callable[["Call"], Lowered]
 
 
+def is_stored(dtype: np.dtype[Any]) -> bool:
+    """Whether TFLite has this type."""
+    return dtype.name in _STORED
+
+
 def dtype_reason(dtype: oir.DataType) -> str | None:
     """Why TFLite cannot hold a type, or None."""
     try:

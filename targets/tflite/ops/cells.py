@@ -15,7 +15,10 @@ from edgecut.targets.tflite.lir import Array, Tensor
 from edgecut.targets.tflite.ops.base import Call
 from edgecut.targets.tflite.ops.matmul import fully_connected
 
-FUNCTIONS = {"Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU", "HardSigmoid": ""}
+FUNCTIONS = {
+    "Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU", "Elu": "ELU", "Softplus": "SOFTPLUS",
+    "HardSigmoid": "", "Softsign": "",
+}  # fmt: skip
 State = Tensor | None
 """None stands for zeros."""
 
@@ -86,8 +89,10 @@ class Cell(ABC):
         name, clip, call = self.w.functions[number], self.w.clip, self.call
         if clip is not None and number < 2:  # what leaves the cell is not limited, in ONNX Runtime
             x = call.binary("MINIMUM", call.binary("MAXIMUM", x, call.scalar(-clip)), call.scalar(clip))
-        if name != "HardSigmoid":
+        if FUNCTIONS[name]:
             return call.unary(FUNCTIONS[name], x)
+        if name == "Softsign":
+            return call.binary("DIV", x, call.binary("ADD", call.unary("ABS", x), call.scalar(1.0)))
         scaled = call.binary("ADD", call.binary("MUL", x, call.scalar(0.2)), call.scalar(0.5))
         return call.unary("RELU_0_TO_1", scaled)
 

@@ -1,8 +1,9 @@
-"""ConvTranspose: 1-D and 2-D, grouped, with any padding."""
+"""ConvTranspose: 1-D to 3-D, grouped, with any padding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,10 @@ from edgecut.targets.tflite.ops.base import Call
 
 
 def conv_transpose(call: Call) -> Tensor:
-    """[N, C, (H,) W] with weights [C, M/group, (kH,) kW] -> [N, M, (oH,) oW]."""
+    """[N, C, (D, H,) W] with weights [C, M/group, (kD, kH,) kW] -> [N, M, (oD, oH,) oW]."""
     call.float_only(0, 1)
     x, weights, group = call.input(0), call.input(1), int(call.attribute("group", 1))
-    call.need(x.rank in (3, 4), f"rank {x.rank}")
+    call.need(x.rank in (3, 4, 5), f"rank {x.rank}")
     call.need(weights.is_constant, "weights are not constant")
     spatial = x.rank - 2
     weights = _dilated(weights, call.attribute("dilations") or [1] * spatial)
@@ -27,13 +28,15 @@ def conv_transpose(call: Call) -> Tensor:
     ones = [1] * (2 - spatial)
     weights = call.reshape(weights, (*weights.shape[:2], *ones, *kernel))
     full, out, stride, begin = ones + full, ones + out, ones + stride, [0] * len(ones) + begin
-    image = windows.to_channels_last(call, x)
-    if _is_same(image.shape[1:3], stride, full, begin, out):
+    image = call.transpose(x, (0, 2, 3, 4, 1)) if spatial == 3 else windows.to_channels_last(call, x)
+    if spatial < 3 and _is_same(image.shape[1:3], stride, full, begin, out):
         made = _grouped(call, image, weights, group, out, stride, windows.SAME)
     else:
         # Without padding, then cropped: TFLite's SAME takes the excess off elsewhere.
         made = _grouped(call, image, weights, group, full, stride, windows.VALID)
         made = _fit(call, made, begin, out)
+    if spatial == 3:
+        return call.transpose(made, (0, 4, 1, 2, 3))
     return windows.from_channels_last(call, made, x.rank)
 
 
@@ -61,7 +64,7 @@ def _crop(call: Call, size: list[int], stride: list[int], full: list[int]) -> tu
         out = [f + e - pads[i] - pads[i + rank] for i, (f, e) in enumerate(zip(full, extra, strict=True))]
         return pads[:rank], out
     total = [f + e - w for f, e, w in zip(full, extra, wanted[-rank:], strict=True)]
-    begin = [t - t // 2 if mode == "SAME_LOWER" else t // 2 for t in total]
+    begin = [t // 2 if mode == "SAME_UPPER" else t - t // 2 for t in total]
     return [max(b, 0) for b in begin], list(wanted[-rank:])
 
 
@@ -80,14 +83,15 @@ def _dilated(weights: Tensor, dilation: list[int]) -> Tensor:
 def _grouped(
     call: Call, image: Tensor, weights: Tensor, group: int, size: list[int], stride: list[int], padding: int
 ) -> Tensor:
-    """One TRANSPOSE_CONV, or one for each group."""
+    """One operator, or one for each group."""
     channels = weights.shape[1]
     bias = call.input(2) if call.has(2) else lir.constant(np.zeros(channels * group, np.float32))
     if group == 1:
         return _one(call, image, weights, bias, size, stride, padding)
     call.need(group <= 64 and bias.is_constant, f"{group} groups")
-    shapes = [(*image.shape[:3], image.shape[3] // group)] * group
-    images = call.emit_many("SPLIT", [lir.integers([3]), image], shapes, numSplits=group)
+    last = image.rank - 1
+    shapes = [(*image.shape[:last], image.shape[last] // group)] * group
+    images = call.emit_many("SPLIT", [lir.integers([last]), image], shapes, numSplits=group)
     assert weights.data is not None
     filters = [lir.constant(part, weights.quant) for part in np.split(weights.data, group)]
     biases = [lir.constant(part) for part in np.split(lir.real(bias), group)]
@@ -95,14 +99,16 @@ def _grouped(
         _one(call, i, w, b, size, stride, padding) for i, w, b in zip(images, filters, biases, strict=True)
     ]
     shape = (image.shape[0], *size, channels * group)
-    return call.emit("CONCATENATION", parts, shape, axis=3, fusedActivationFunction=0)
+    return call.emit("CONCATENATION", parts, shape, axis=last, fusedActivationFunction=0)
 
 
 def _one(
     call: Call, image: Tensor, weights: Tensor, bias: Tensor, size: list[int], stride: list[int], padding: int
 ) -> Tensor:
-    kernel = call.transpose(weights, (1, 2, 3, 0))
     shape = (image.shape[0], *size, weights.shape[1])
+    if image.rank == 5:
+        return _volume(call, image, lir.real(weights), bias, shape, stride)
+    kernel = call.transpose(weights, (1, 2, 3, 0))
     (out,) = lir.emit(
         "TRANSPOSE_CONV",
         [lir.integers(shape), kernel, image, bias],
@@ -114,14 +120,28 @@ def _one(
     return out
 
 
+def _volume(
+    call: Call, image: Tensor, weights: lir.Array, bias: Tensor, shape: tuple[int, ...], stride: list[int]
+) -> Tensor:
+    """Over [N, D, H, W, C]; the bias comes after it."""
+    kernel = lir.constant(weights.transpose(2, 3, 4, 1, 0))
+    options: dict[str, Any] = {
+        "padding": windows.VALID, "strideD": stride[0], "strideH": stride[1], "strideW": stride[2],
+        "dilationDFactor": 1, "dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": 0,
+    }  # fmt: skip
+    inputs = [lir.integers(shape), kernel, image]
+    (out,) = lir.emit("CONV_3D_TRANSPOSE", inputs, [shape], [np.float32], call.sources, options)
+    return call.binary("ADD", out, call.reshape(bias, (1, 1, 1, 1, shape[4])))
+
+
 def _fit(call: Call, image: Tensor, begin: list[int], out: list[int]) -> Tensor:
     """Crop to the wanted part; what lies beyond the full result holds the bias alone."""
-    after = [o - (n - b) for o, n, b in zip(out, image.shape[1:3], begin, strict=True)]
+    after = [o - (n - b) for o, n, b in zip(out, image.shape[1:-1], begin, strict=True)]
     before = [-b for b in begin]
-    if max(after) <= 0 or not call.has(2) or not np.any(call.known(2)):
+    known = call.known(2)
+    if max(after) <= 0 or not call.has(2) or (known is not None and not known.any()):
         return windows.explicit_pad(call, image, before, after)
-    call.need(call.known(2) is not None, "output padding with a bias that is not constant")
-    raise_bias = call.reshape(call.input(2), (1, 1, 1, image.shape[3]))
+    raise_bias = call.reshape(call.input(2), (*[1] * (image.rank - 1), image.shape[-1]))
     plain = call.binary("SUB", image, raise_bias)
     return call.binary("ADD", windows.explicit_pad(call, plain, before, after), raise_bias)
 

@@ -14,24 +14,28 @@ from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
 NUMBERS = (FLOAT, INT32, INT64)
 _LIMIT = 5
 """TFLite broadcasts tensors of at most so many dimensions."""
+_MOVES = ("RESHAPE", "TRANSPOSE", "GATHER", "GATHER_ND", "SLICE", "STRIDED_SLICE", "TILE", "BROADCAST_TO")
+_FITTING = ("int32", "int16", "uint16", "int8", "uint8", "bool")
+_PRODUCTS = 8
+"""A power of integers up to this one is a product."""
 
 
 def binary(kind: str, call: Call, types: tuple[np.dtype[np.generic], ...] = NUMBERS) -> Tensor:
     """Two operands and a result of the same type."""
-    _check(call)
+    check_broadcast(call)
     return call.widened([call.input(0), call.input(1)], types, lambda t: call.binary(kind, t[0], t[1]))
 
 
 def compare(kind: str, call: Call) -> Tensor:
     """Two operands, a boolean result."""
-    _check(call)
+    check_broadcast(call)
     types = (*NUMBERS, BOOL) if kind == "EQUAL" else NUMBERS
     return call.widened([call.input(0), call.input(1)], types, lambda t: call.binary(kind, t[0], t[1], BOOL))
 
 
 def variadic(kind: str, call: Call) -> Tensor:
     """Any number of operands, from left to right."""
-    _check(call)
+    check_broadcast(call)
     tensors = [call.input(i) for i in range(len(call.inputs))]
     return call.widened(
         tensors, NUMBERS, functools.partial(functools.reduce, functools.partial(call.binary, kind))
@@ -48,10 +52,33 @@ def mean(call: Call) -> Tensor:
 def divide(call: Call) -> Tensor:
     """Division; by a constant it is a multiplication, for which there are faster kernels."""
     left, right = call.input(0), call.input(1)
-    _check(call)
+    check_broadcast(call)
     if left.dtype == FLOAT and right.is_constant and np.all(lir.real(right) != 0):
         return call.binary("MUL", left, lir.constant((1 / lir.real(right)).astype(np.float32)))
-    return call.widened([left, right], (FLOAT, INT32), lambda t: call.binary("DIV", t[0], t[1]))
+    return call.widened([left, right], NUMBERS, functools.partial(_quotient, call))
+
+
+def _quotient(call: Call, operands: Sequence[Tensor]) -> Tensor:
+    """Rounded towards zero for integers; no kernel divides wide ones, but many are narrow inside."""
+    x, y = operands
+    if x.dtype != INT64:
+        return call.binary("DIV", x, y)
+    call.need(_is_narrow(x) and _is_narrow(y), "type int64, of numbers that may need more than 32 bits")
+    return call.cast(call.binary("DIV", call.cast(x, INT32), call.cast(y, INT32)), INT64)
+
+
+def _is_narrow(tensor: Tensor) -> bool:
+    """Whether 64-bit integers are known to fit into 32 bits: indices, and what was cast."""
+    if tensor.data is not None:
+        return bool((np.abs(tensor.data.astype(np.float64)) < 1 << 31).all())
+    op = tensor.op
+    while op is not None and op.kind in _MOVES and op.inputs[0] is not None:
+        if op.inputs[0].data is not None:
+            return _is_narrow(op.inputs[0])
+        op = op.inputs[0].op
+    if op is None or op.inputs[0] is None:
+        return False
+    return op.kind in ("ARG_MAX", "ARG_MIN") or (op.kind == "CAST" and op.inputs[0].dtype.name in _FITTING)
 
 
 def power(call: Call) -> Tensor:
@@ -59,9 +86,10 @@ def power(call: Call) -> Tensor:
     base, exponent = call.input(0), call.known(1)
     if base.dtype in (INT32, INT64) and call.input(1).dtype in (INT32, INT64):
         call.need(exponent is None or bool((exponent >= 0).all()), "a negative exponent")
-        made = call.binary("POW", call.cast(base, INT32), call.cast(call.input(1), INT32))
+        if exponent is not None and exponent.size == 1 and 0 < exponent.ravel()[0] <= _PRODUCTS:
+            return functools.reduce(functools.partial(call.binary, "MUL"), [base] * int(exponent.ravel()[0]))
         call.need(base.dtype == INT32, f"type {base.dtype}")
-        return made
+        return call.binary("POW", base, call.cast(call.input(1), INT32))
     call.float_only()
     if exponent is not None and exponent.size == 1 and exponent.ndim <= base.rank:
         kind = {2.0: "SQUARE", 0.5: "SQRT", -0.5: "RSQRT"}.get(float(exponent.ravel()[0]))
@@ -77,7 +105,7 @@ def modulo(call: Call) -> Tensor:
     """The remainder with the divisor's sign, or with the dividend's (``fmod=1``)."""
     if not call.attribute("fmod", 0):
         return binary("FLOOR_MOD", call, NUMBERS)
-    _check(call)
+    check_broadcast(call)
     return call.widened([call.input(0), call.input(1)], NUMBERS, functools.partial(_signed_remainder, call))
 
 
@@ -85,11 +113,17 @@ def _signed_remainder(call: Call, operands: Sequence[Tensor]) -> Tensor:
     """|x| mod |y| with the sign of x."""
     x, y = operands
     size = call.binary("FLOOR_MOD", _absolute(call, x), _absolute(call, y))
-    zero = lir.constant(np.zeros((1,) * size.rank, x.dtype))
-    negative = call.binary("LESS", x, zero, BOOL)
-    minus = call.binary("SUB", zero, size)
-    shape = np.broadcast_shapes(negative.shape, size.shape)
-    return call.emit("SELECT_V2", [negative, minus, size], shape, x.dtype)
+    return _negated_where(call, _is_negative(call, x), size)
+
+
+def _is_negative(call: Call, x: Tensor) -> Tensor:
+    return call.binary("LESS", x, lir.constant(np.zeros((1,) * x.rank, x.dtype)), BOOL)
+
+
+def _negated_where(call: Call, negative: Tensor, size: Tensor) -> Tensor:
+    minus = call.binary("SUB", lir.constant(np.zeros((1,) * size.rank, size.dtype)), size)
+    negative = call.reshape(negative, (1,) * (size.rank - negative.rank) + negative.shape)
+    return call.emit("SELECT_V2", [negative, minus, size], size.shape, size.dtype)
 
 
 def _absolute(call: Call, x: Tensor) -> Tensor:
@@ -98,23 +132,27 @@ def _absolute(call: Call, x: Tensor) -> Tensor:
 
 def where(call: Call) -> Tensor:
     """Choose between two tensors."""
+    check_broadcast(call)
     condition, yes, no = (call.input(i) for i in range(3))
-    call.need(yes.dtype in (*NUMBERS, BOOL), f"type {yes.dtype}")
     shape = np.broadcast_shapes(condition.shape, yes.shape, no.shape)
-    call.need(len(shape) <= _LIMIT, f"broadcasts {len(shape)} dimensions")
-    operands = [call.reshape(t, (1,) * (len(shape) - t.rank) + t.shape) for t in (condition, yes, no)]
-    return call.emit("SELECT_V2", operands, shape, yes.dtype)
+
+    def choose(chosen: Sequence[Tensor]) -> Tensor:
+        operands = [call.reshape(t, (1,) * (len(shape) - t.rank) + t.shape) for t in (condition, *chosen)]
+        return call.emit("SELECT_V2", operands, shape, chosen[0].dtype)
+
+    return call.widened([yes, no], (*NUMBERS, BOOL), choose)
 
 
 def xor(call: Call) -> Tensor:
     """Exclusive or: where two booleans differ."""
-    _check(call)
+    check_broadcast(call)
     left, right = call.input(0), call.input(1)
     call.need(left.dtype == BOOL, f"type {left.dtype}")
     return call.binary("NOT_EQUAL", left, right, BOOL)
 
 
-def _check(call: Call) -> None:
+def check_broadcast(call: Call) -> None:
+    """Refuse what broadcasts more dimensions than kernels can."""
     tensors = [call.input(i) for i in range(len(call.inputs))]
     rank = max(t.rank for t in tensors)
     broadcasts = len({t.shape for t in tensors if t.shape}) > 1

@@ -25,14 +25,17 @@ def gather_nd(call: Call) -> Tensor:
     """Take the slices that rows of indices name; batch dimensions become columns of the indices."""
     x, batch = call.input(0), int(call.attribute("batch_dims", 0))
     found = call.known(1)
-    call.need(found is not None or call.input(1).dtype in (INT32, INT64), "indices of another type")
-    call.need(found is not None or batch == 0, "batch_dims, with indices that are not constant")
-    indices = call.input(1)
+    sizes = np.array(x.shape[batch : batch + call.input(1).shape[-1]])
+    grid = np.moveaxis(np.indices(call.input(1).shape[:-1])[:batch], 0, -1).astype(np.int32)
     if found is not None:
-        sizes = np.array(x.shape[batch : batch + found.shape[-1]])
         rows = np.where(found < 0, found + sizes, found)
-        grid = np.moveaxis(np.indices(rows.shape[:-1])[:batch], 0, -1)
         indices = lir.constant(np.concatenate([grid, rows], -1).astype(np.int32))
+    else:
+        indices = from_front(call, call.input(1), sizes)
+    if found is None and batch:
+        shape = (*indices.shape[:-1], batch + indices.shape[-1])
+        options: dict[str, Any] = {"axis": indices.rank - 1, "fusedActivationFunction": 0}
+        indices = call.emit("CONCATENATION", [lir.constant(grid), indices], shape, INT32, **options)
     shape = (*indices.shape[:-1], *x.shape[indices.shape[-1] :])
     return call.emit("GATHER_ND", [x, indices], shape)
 
@@ -65,7 +68,9 @@ def element_rows(call: Call, indices: Tensor, axis: int) -> Tensor:
 def from_front(call: Call, indices: Tensor, sizes: Array) -> Tensor:
     """Computed indices as int32, counted from the front; ``sizes``: of what they index, by last axis."""
     call.need(indices.dtype in (INT32, INT64), f"indices of type {indices.dtype}")
-    call.need(indices.rank <= 5, f"indices of rank {indices.rank}")
+    if indices.rank > 5:
+        flat = call.reshape(indices, (int(np.prod(indices.shape[:-1])), indices.shape[-1]))
+        return call.reshape(from_front(call, flat, sizes), indices.shape)
     narrow = call.cast(indices, INT32)
     limit = lir.constant(sizes.astype(np.int32).reshape((1,) * (indices.rank - sizes.ndim) + sizes.shape))
     negative = call.binary("LESS", narrow, lir.constant(np.zeros((1,) * indices.rank, np.int32)), BOOL)
@@ -133,7 +138,8 @@ def cumsum(call: Call) -> Tensor:
 def trilu(call: Call) -> Tensor:
     """Keep the upper or lower triangle, by a constant mask."""
     x = call.input(0)
-    call.need(x.dtype in (FLOAT, INT32, INT64) and x.rank <= 5, f"type {x.dtype}, rank {x.rank}")
+    call.need(x.dtype in (FLOAT, INT32, INT64, BOOL), f"type {x.dtype}")
+    call.need(x.rank <= 5, f"rank {x.rank}")
     k = int(call.constant(1, "k").ravel()[0]) if call.has(1) else 0
     ones = np.ones(x.shape[-2:], bool)
     mask = np.triu(ones, k) if call.attribute("upper", 1) else np.tril(ones, k)

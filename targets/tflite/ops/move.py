@@ -11,6 +11,8 @@ from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops.base import FLOAT, Call
 
+_SPLIT = ("float32", "int8", "uint8", "int16", "int32", "int64")
+"""Types that SPLIT and SPLIT_V take."""
 _NO_MASKS: dict[str, Any] = dict.fromkeys(
     ("beginMask", "endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask"), 0
 )
@@ -46,9 +48,21 @@ def split(call: Call) -> Sequence[Tensor]:
     shapes = [(*x.shape[:axis], n, *x.shape[axis + 1 :]) for n in sizes]
     if parts == 1:
         return [x]
+    if x.dtype.name not in _SPLIT:
+        return _parts(call, x, axis, sizes)
     if len(set(sizes)) == 1:
         return call.emit_many("SPLIT", [lir.integers([axis]), x], shapes, numSplits=parts)
     return call.emit_many("SPLIT_V", [x, lir.integers(sizes), lir.integers([axis])], shapes, numSplits=parts)
+
+
+def _parts(call: Call, x: Tensor, axis: int, sizes: Sequence[int]) -> Sequence[Tensor]:
+    """One SLICE for each part."""
+    made = []
+    for start, size in zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False):
+        begin, shape = [0] * x.rank, list(x.shape)
+        begin[axis], shape[axis] = start, size
+        made.append(call.emit("SLICE", [x, lir.integers(begin), lir.integers(shape)], shape))
+    return made
 
 
 def slices(call: Call) -> Tensor:
@@ -64,7 +78,8 @@ def slices(call: Call) -> Tensor:
     call.need(0 not in shape, "an empty slice")
     if tuple(shape) == x.shape and all(step > 0 for _, _, step in ranges):
         return x
-    call.need(x.rank <= 5, f"rank {x.rank}")
+    if x.rank > 5:
+        return _picked(call, x, ranges, [i for i, r in enumerate(ranges) if r != (0, x.shape[i], 1)])
     begin = lir.integers(r[0] for r in ranges)
     if all(step == 1 for _, _, step in ranges):
         return call.emit("SLICE", [x, begin, lir.integers(shape)], shape)
@@ -78,16 +93,22 @@ def slices(call: Call) -> Tensor:
 
 def _backwards(call: Call, x: Tensor, ranges: list[tuple[int, int, int]], axes: list[int]) -> Tensor:
     """Steps below zero: gather along each axis of them, then the rest as usual."""
-    for axis in axes:
-        indices = lir.integers(range(*ranges[axis]))
-        shape = (*x.shape[:axis], indices.shape[0], *x.shape[axis + 1 :])
-        x = call.emit("GATHER", [x, indices], shape, axis=axis, batchDims=0)
-        ranges = [(0, shape[i], 1) if i == axis else r for i, r in enumerate(ranges)]
+    x = _picked(call, x, ranges, axes)
+    ranges = [(0, x.shape[i], 1) if i in axes else r for i, r in enumerate(ranges)]
     shape = tuple(len(range(*r)) for r in ranges)
     if shape == x.shape:
         return x
     columns = [lir.integers(c) for c in zip(*ranges, strict=True)]
     return call.emit("STRIDED_SLICE", [x, *columns], shape, **_NO_MASKS)
+
+
+def _picked(call: Call, x: Tensor, ranges: Sequence[tuple[int, int, int]], axes: Sequence[int]) -> Tensor:
+    """Gather a range along each of some axes."""
+    for axis in axes:
+        indices = lir.integers(range(*ranges[axis]))
+        shape = (*x.shape[:axis], indices.shape[0], *x.shape[axis + 1 :])
+        x = call.emit("GATHER", [x, indices], shape, axis=axis, batchDims=0)
+    return x
 
 
 def pad(call: Call) -> Tensor:

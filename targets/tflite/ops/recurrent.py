@@ -12,7 +12,7 @@ import numpy as np
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
-from edgecut.targets.tflite.ops.base import Call
+from edgecut.targets.tflite.ops.base import BOOL, Call
 from edgecut.targets.tflite.ops.cells import (
     FUNCTIONS,
     Cell,
@@ -52,16 +52,41 @@ def _run(call: Call, kind: type[Cell]) -> list[Tensor | None]:
     if batch_first:
         x = call.transpose(x, (1, 0, 2))
     call.need(x.shape[0] <= LONGEST, f"{x.shape[0]} steps (up to {LONGEST} are unrolled)")
-    lengths = call.known(4)
-    full = not call.has(4) or (lengths is not None and bool((lengths == x.shape[0]).all()))
-    call.need(full, "sequences of different lengths")
+    lengths = _lengths(call, x.shape[0])
     direction = call.attribute("direction", "forward")
     sides = []
     for number in range(2 if direction == "bidirectional" else 1):
         cell = kind(call, _weights(call, number, kind))
         state = [_initial(call, 5 + i, number, batch_first) for i in range(kind.states)]
-        sides.append(_direction(call, x, cell, state, back=direction == "reverse" or number == 1))
+        back = direction == "reverse" or number == 1
+        if lengths is None:
+            sides.append(_direction(call, x, cell, state, back=back))
+            continue
+        # Backwards, each sequence begins at its own end.
+        own = _reversed(call, x, lengths) if back else x
+        every, last = _direction(call, own, cell, state, back=False, lengths=lengths)
+        sides.append((_turned(call, every, lengths) if back else every, last))
     return _join(call, sides, kind.states, batch_first)
+
+
+def _lengths(call: Call, steps: int) -> Tensor | None:
+    """How many steps each sequence has, unless all have all."""
+    known = call.known(4)
+    if not call.has(4) or (known is not None and bool((known == steps).all())):
+        return None
+    return call.input(4)
+
+
+def _reversed(call: Call, x: Tensor, lengths: Tensor) -> Tensor:
+    """[steps, batch, size] with the steps that count in reverse, the others where they are."""
+    return call.emit("REVERSE_SEQUENCE", [x, lengths], x.shape, seqDim=0, batchDim=1)
+
+
+def _turned(call: Call, every: list[Tensor], lengths: Tensor) -> list[Tensor]:
+    """The steps of a layer that ran backwards, in the order of time."""
+    batch, hidden = every[0].shape
+    whole = _reversed(call, _stack(call, every, (len(every), batch, hidden)), lengths)
+    return list(call.emit_many("UNPACK", [whole], [(batch, hidden)] * len(every), num=len(every), axis=0))
 
 
 def _weights(call: Call, number: int, kind: type[Cell]) -> Weights:
@@ -92,9 +117,9 @@ def _initial(call: Call, index: int, number: int, batch_first: bool) -> State:
 
 
 def _direction(
-    call: Call, x: Tensor, cell: Cell, state: list[State], *, back: bool
+    call: Call, x: Tensor, cell: Cell, state: list[State], *, back: bool, lengths: Tensor | None = None
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The hidden state after each step in the order of time, and all states at the end."""
+    """The hidden state after each step in the order of time (zeros after the end), and the last states."""
     steps, batch, size = x.shape
     rows = call.reshape(x, (steps * batch, size))
     parts = []
@@ -103,10 +128,25 @@ def _direction(
         parts.append(_rows(call, made, steps, vectors=batch == 1 and not matrix))
     found: list[State] = []
     for t in reversed(range(steps)) if back else range(steps):
-        state = cell.step([part[t] for part in parts], state)
-        found.append(state[0])
+        new = cell.step([part[t] for part in parts], state)
+        if lengths is None:
+            state, shown = new, new[0]
+        else:
+            runs = call.binary(
+                "GREATER", call.reshape(lengths, (batch, 1)), call.scalar(t, lengths.dtype), BOOL
+            )
+            state = [_held(call, runs, *pair) for pair in zip(new, state, strict=True)]
+            shown = _held(call, runs, new[0], None)
+        found.append(shown)
     every = [t for t in (found[::-1] if back else found) if t is not None]
     return every, [t for t in state if t is not None]
+
+
+def _held(call: Call, runs: Tensor, new: State, old: State) -> Tensor:
+    """``new`` in the sequences that run, ``old`` in those that ended."""
+    assert new is not None
+    other = lir.constant(np.zeros(new.shape, np.float32)) if old is None else old
+    return call.emit("SELECT_V2", [runs, new, other], new.shape, new.dtype)
 
 
 def _rows(call: Call, tensor: Tensor, steps: int, *, vectors: bool) -> Sequence[Tensor]:

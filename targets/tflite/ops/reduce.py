@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
-from edgecut.targets.tflite.ops.base import FLOAT, INT32, INT64, Call
+from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
 
 
 def reduce(kind: str, call: Call, before: str = "", after: str = "") -> Tensor:
     """Reduce, with an element-wise function before and after (``ReduceL2``: square, then root)."""
     x = call.input(0)
-    call.need(x.dtype == FLOAT or (x.dtype in (INT32, INT64) and not before + after), f"type {x.dtype}")
+    if x.dtype == BOOL:
+        kind = {"REDUCE_MAX": "REDUCE_ANY", "REDUCE_MIN": "REDUCE_ALL"}.get(kind, kind)
+        call.need(kind in ("REDUCE_ANY", "REDUCE_ALL"), f"type {x.dtype}")
+        return _reduced(call, [x], kind, before, after)
+    types = (FLOAT,) if before + after else (FLOAT, INT32, INT64)
+    return call.widened([x], types, lambda t: _reduced(call, t, kind, before, after))
+
+
+def _reduced(call: Call, operands: Sequence[Tensor], kind: str, before: str, after: str) -> Tensor:
+    (x,) = operands
     axes = call.integers(1, "axes")
     if not axes and call.attribute("noop_with_empty_axes", 0):
         axes = []
@@ -48,8 +58,10 @@ def log_sum_exp(call: Call) -> Tensor:
 
 def arg(kind: str, call: Call) -> Tensor:
     """The index of the largest or smallest element along an axis."""
-    call.float_only()
     x = call.input(0)
+    if x.quant is None and x.dtype.name in ("uint8", "int8"):
+        x = call.cast(x, INT32)
+    call.need(call.input(0).quant is not None or x.dtype in (FLOAT, INT32), f"type {x.dtype}")
     axis = call.axis(int(call.attribute("axis", 0)), x.rank)
     shape = [n for i, n in enumerate(x.shape) if i != axis]
     last = bool(call.attribute("select_last_index", 0))

@@ -1,8 +1,9 @@
-"""Operators that only give another shape: Reshape, Flatten, Squeeze, Unsqueeze, Shape and Size."""
+"""Operators that only give another shape: Reshape, Flatten, Squeeze, Unsqueeze, or that read only one."""
 
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as oir
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
@@ -60,6 +61,14 @@ def size(call: Call) -> Tensor:
     return lir.constant(np.array(int(np.prod(call.input(0).shape)), np.int64))
 
 
+def eye_like(call: Call) -> Tensor:
+    """Ones on a diagonal of a matrix whose shape is known."""
+    x, to = call.input(0), call.attribute("dtype")
+    dtype = x.dtype if to is None else oir.DataType(to).numpy()
+    rows, columns = x.shape
+    return lir.constant(np.eye(rows, columns, call.attribute("k", 0)).astype(dtype))
+
+
 LOWERINGS = {
     "Reshape": reshape,
     "Flatten": flatten,
@@ -67,4 +76,5 @@ LOWERINGS = {
     "Unsqueeze": unsqueeze,
     "Shape": shape,
     "Size": size,
+    "EyeLike": eye_like,
 }

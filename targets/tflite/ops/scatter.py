@@ -12,6 +12,8 @@ from edgecut.targets.tflite.ops.gather import element_rows, from_front
 _PAIRWISE = {"mul": "MUL", "max": "MAXIMUM", "min": "MINIMUM", "add": "ADD"}
 _MOST = 64
 """Updates of one element at most, where they are combined one by one."""
+_TABLE = 1 << 22
+"""Numbers in a table of all updates by all elements at most, where indices are computed."""
 
 
 def scatter_nd(call: Call) -> Tensor:
@@ -62,7 +64,8 @@ def _computed(call: Call, rows: Tensor) -> Tensor:
     """At rows of indices that are computed, no two the same unless they are added, as ONNX demands."""
     x, updates, how = call.input(0), call.input(2), call.attribute("reduction", "none")
     call.need(x.dtype in (FLOAT, INT32, INT64), f"type {x.dtype}")
-    call.need(how in ("none", "add"), f"reduction {how}, at indices that are not constant")
+    if how not in ("none", "add"):
+        return _reduced(call, rows, how)
     new = _placed(call, rows, updates)
     if how == "add":
         return call.binary("ADD", x, new)
@@ -70,6 +73,33 @@ def _computed(call: Call, rows: Tensor) -> Tensor:
     written = _placed(call, rows, lir.constant(np.ones(updates.shape, np.float32)))
     mask = call.binary("GREATER", written, call.scalar(0.5), BOOL)
     return call.emit("SELECT_V2", [mask, new, x], x.shape, x.dtype)
+
+
+def _reduced(call: Call, rows: Tensor, how: str) -> Tensor:
+    """A table of every update by every place, with the update where it belongs, reduced over the updates."""
+    x, updates, depth = call.input(0), call.input(2), rows.shape[-1]
+    sizes = x.shape[:depth]
+    count, size = int(np.prod(sizes)), int(np.prod(x.shape[depth:]))
+    number = int(np.prod(rows.shape[:-1]))
+    call.need(
+        number * count * size <= _TABLE, f"reduction {how} of {number} updates at computed places of {count}"
+    )
+    strides = np.array([np.prod(sizes[i + 1 :]) for i in range(depth)], np.int32)[None]
+    flat = call.binary("MUL", call.reshape(rows, (number, depth)), lir.constant(strides))
+    places = call.emit("SUM", [flat, lir.integers([1])], (number,), keepDims=False)
+    every = lir.integers(range(count))
+    belongs = call.binary("EQUAL", call.reshape(places, (number, 1)), call.reshape(every, (1, count)), BOOL)
+    low: float = -np.inf if x.dtype == FLOAT else np.iinfo(x.dtype).min
+    high: float = np.inf if x.dtype == FLOAT else np.iinfo(x.dtype).max
+    neutral, kind = {"mul": (1, "REDUCE_PROD"), "max": (low, "REDUCE_MAX"), "min": (high, "REDUCE_MIN")}[how]
+    operands = [
+        call.reshape(belongs, (number, count, 1)),
+        call.reshape(updates, (number, 1, size)),
+        lir.constant(np.full((1, 1, 1), neutral, x.dtype)),
+    ]
+    table = call.emit("SELECT_V2", operands, (number, count, size), x.dtype)
+    made = call.emit(kind, [table, lir.integers([0])], (count, size), keepDims=False)
+    return call.binary(_PAIRWISE[how], x, call.reshape(made, x.shape))
 
 
 def _combined(call: Call, indices: Array, kind: str) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops.base import BOOL, Call
 
@@ -64,7 +65,8 @@ def is_infinite(call: Call) -> Tensor:
     x = call.input(0)
     if call.attribute("detect_positive", 1) and call.attribute("detect_negative", 1):
         return call.binary("EQUAL", call.unary("ABS", x), call.scalar(np.inf), BOOL)
-    call.need(bool(call.attribute("detect_positive", 1) or call.attribute("detect_negative", 1)), "no sign")
+    if not (call.attribute("detect_positive", 1) or call.attribute("detect_negative", 1)):
+        return lir.constant(np.zeros(call.input(0).shape, bool))
     sign = 1 if call.attribute("detect_positive", 1) else -1
     return call.binary("EQUAL", x, call.scalar(sign * np.inf), BOOL)
 
@@ -78,8 +80,6 @@ def _leg(call: Call) -> Tensor:
 
 def _like(call: Call, number: float) -> Tensor:
     """A constant of the input's shape: ATAN2 does not broadcast."""
-    from edgecut.targets.tflite import lir
-
     return lir.constant(np.full(call.input(0).shape, number, np.float32))
 
 
