@@ -163,7 +163,7 @@ def reshaping(draw: Draw) -> Fields:
     kind = draw(
         st.sampled_from(["Reshape", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Tile", "Transpose"])
     )
-    if kind == "Transpose":
+    if kind == "Transpose" and x.ndim:
         return {"node": node(kind, "x", perm=draw(st.permutations(range(x.ndim)))), "arrays": {"x": x}}
     if kind == "Flatten":
         x = x.reshape(-1, 1) if x.ndim == 0 else x
@@ -182,7 +182,7 @@ def reshaping(draw: Draw) -> Fields:
         wide = [n if n > 1 else draw(st.integers(1, 3)) for n in x.shape]
         second = vector([draw(st.integers(1, 3)), *wide][draw(st.integers(0, 1)) :] or [2])
     else:
-        second = vector([draw(st.integers(1, 3)) for _ in x.shape])
+        kind, second = "Tile", vector([draw(st.integers(1, 3)) for _ in x.shape])
         if not second.size:
             return {"node": node("Identity", "x"), "arrays": {"x": x}}
     return {"node": node(kind, "x s"), "arrays": {"x": x, "s": second}, "fixed": "s"}
