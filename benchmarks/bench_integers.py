@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import zoo_cases
 from numpy.typing import NDArray
 
 from edgecut.ir import sessions
@@ -30,11 +31,6 @@ GENERATED = (
     "deeplab", "dscnn", "ecg1d", "keras_mobilenet", "lstm", "gru", "bert_tiny", "keras_attention",
     "vit_tiny", "convnext",
 )  # fmt: skip
-TRAINED = {
-    "resnet8_cifar10": ("cifar10/cifar10_train_calib_200.npz", "images"),
-    "kws_dscnn": ("speech_commands/kws_mfcc_test_500.npz", "mfcc"),
-    "ecg_cnn_mitbih": ("ecg_mitbih/beats_train_calib.npz", "beats"),
-}
 # What ONNX defines by other operators, and ONNX Runtime has a kernel for.
 FUNCTIONS = ("LayerNormalization", "Softmax", "Gelu")
 Array = NDArray[np.generic]
@@ -84,10 +80,9 @@ def share(count: Count) -> str:
 
 
 def cases() -> Iterator[tuple[str, Program, list[Sample]]]:
-    for name, (file, key) in TRAINED.items() if ZOO.is_dir() else ():
-        program = imported(ZOO / "models" / f"{name}.onnx")
-        arrays = np.load(ZOO / "data" / file)[key][:16].astype(np.float32)
-        yield f"{name} (trained)", program, [{program.inputs[0].name: a[None]} for a in arrays]
+    for case in zoo_cases.cases() if ZOO.is_dir() else ():
+        arrays = [*case.calibration[:16], case.test[0]]
+        yield f"{case.name} (trained)", imported(case.model), [{case.input: a[None]} for a in arrays]
     sys.path.insert(0, str(ROOT / "fixtures" / "networks"))
     import cache
 

@@ -46,7 +46,7 @@ class Calibrated:
         groups = region.ties(found)
         known = [self.known_grid(group, found) for group in groups]
         own = [k or self._grid(g, found) for k, g in zip(known, groups, strict=True)]
-        if self.dtype == "int8" and untied.pays(found):
+        if self.dtype == "int8":
             own = untied.grids(found, groups, own, [k is not None for k in known])
         grids = {v: grid for group, grid in zip(groups, own, strict=True) for v in group}
         qdq.write(copy, found, {v: grids[v] for v in found.values()}, self.spanning)

@@ -51,7 +51,7 @@ class _Writer:
         self.taken = set(program.values()) | {n.name or "" for n in program.nodes}
         self.scalars: dict[Grid, tuple[oir.Value, oir.Value]] = {}
         self.first = next(program.nodes)
-        self.unties = untied.pays(found) and all(g.dtype == "int8" for g in grids.values())
+        self.unties = all(g.dtype == "int8" for g in grids.values())
         self.is_wide = any(g.dtype == "int16" for g in grids.values())
         self.halved = {v: self._halved_parts(v) for v in grids}
         self.made = {chain[0]: chain[-1].outputs[0] for chain in found.chains}
@@ -117,10 +117,13 @@ class _Writer:
         step = self.grids[data].scale
         if axis is None:
             flat = None if bias_array is None else np.abs(bias_array).max(keepdims=True)
-            scales = self._untied(node, grid.channel_scales(array.reshape(1, -1), 0, flat, step), step)
-            rounded = grid.quantize_weight(array.reshape(1, -1), scales, 0).reshape(array.shape)
+            row = array.reshape(1, -1)
+            scales = grid.channel_scales(row, 0, flat, step)
+            scales = self._untied(node, scales, step, grid.are_on_grid(row, scales, 0))
+            rounded = grid.quantize_weight(row, scales, 0).reshape(array.shape)
         else:
-            scales = self._untied(node, grid.channel_scales(array, axis, bias_array, step), step)
+            scales = grid.channel_scales(array, axis, bias_array, step)
+            scales = self._untied(node, scales, step, grid.are_on_grid(array, scales, axis))
             rounded = grid.quantize_weight(array, scales, axis)
         node.replace_input_with(1, self._constant(node, weight, rounded, scales, axis))
         if bias is None or bias_array is None:
@@ -139,12 +142,14 @@ class _Writer:
             own = self._constant_grid(node, self.spanning(float(array.min()), float(array.max())))
             node.replace_input_with(index, self._constant(node, value, own.quantize(array), own, None))
 
-    def _untied(self, node: oir.Node, scales: grid.Floats, step: float) -> grid.Floats:
+    def _untied(
+        self, node: oir.Node, scales: grid.Floats, step: float, whole: NDArray[np.bool_] | None = None
+    ) -> grid.Floats:
         """Scales of a node's constants with which no result lies between two integers, or hardly any."""
         out = self.grids[self.made[node]].scale
         if self.is_wide and node.op_type in region.WEIGHTED:
             return untied.short_scales(scales, step, out)
-        return untied.weight_scales(scales, step, out) if self.unties else scales
+        return untied.weight_scales(scales, step, out, whole) if self.unties else scales
 
     def _constant_grid(self, node: oir.Node, own: Grid) -> Grid:
         """That of a constant operand."""

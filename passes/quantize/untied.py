@@ -14,7 +14,7 @@ the nearest miss is 1/(2 D) of a step, far above what float32 rounds off. So
 - an input's scale has a reciprocal that float32 holds, as kernels multiply where ONNX divides.
 
 Every scale is moved upwards, by less than 2 %. The weights of a model that was quantized before are integers
-already and lose nothing as they are; its scales stay, ties and all.
+already: they stay so, and their scales are moved by at most 0.1 %.
 """
 
 from __future__ import annotations
@@ -26,33 +26,20 @@ import numpy as np
 import onnx_ir as oir
 from numpy.typing import NDArray
 
-from edgecut.passes.quantize import grid, means, region
+from edgecut.passes.quantize import means, region
 from edgecut.passes.quantize.grid import Grid
 from edgecut.passes.quantize.region import Region
 from edgecut.targets.tflite import leaky
 
 # The least D, and the least multiple of a base: neighbours are 1.6 % apart.
 _LEAST = 128
+# The least D for weights that are integers already: 0.1 % apart, so that they stay the same integers.
+_FINE = 1024
 _SHORT = 15
 # HardSigmoid adds half a step of its own grid. With a prime above 255 in D, only an input of 0 ties there.
 _GATE, _PRIME = 6 / 255, 257
 _ADDING = frozenset({"Add", "Sub", "Relu", "Clip"})
 _MEANS = frozenset({"GlobalAveragePool", "AveragePool", "ReduceMean", "Resize"})
-
-
-def pays(found: Region) -> bool:
-    """Whether scales are to move: where most channels of weights are no integers yet."""
-    kernels = [chain[0] for chain in found.chains if chain[0].op_type in region.WEIGHTED]
-    whole = [channel for node in kernels for channel in _whole_channels(node)]
-    return 2 * sum(whole) <= len(whole)
-
-
-def _whole_channels(node: oir.Node) -> list[bool]:
-    """Of each output channel of a weight: whether it rounds to its own grid without an error."""
-    array, axis = grid.constant_array(node.inputs[1]), region.weight_axis(node)
-    if axis is None:
-        array, axis = array.reshape(1, -1), 0
-    return list(grid.are_on_grid(array, grid.channel_scales(array, axis, None, 1.0), axis))
 
 
 def grids(found: Region, groups: list[list[oir.Value]], own: list[Grid], fixed: list[bool]) -> list[Grid]:
@@ -73,17 +60,24 @@ def grids(found: Region, groups: list[list[oir.Value]], own: list[Grid], fixed: 
     ]
 
 
-def weight_scales(scales: NDArray[np.float32], step: float, out: float) -> NDArray[np.float32]:
+def weight_scales(
+    scales: NDArray[np.float32], step: float, out: float, whole: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
     """Scales of weights next to these, with which ``step * scale / out`` is M over an odd D.
 
     Args:
         scales: One per channel, or that of a constant.
         step: Scale of what they are multiplied with, or 1.
         out: Scale of the result.
+        whole: Which channels are whole multiples of their scales, and are to stay the same integers.
     """
     units = step * scales.astype(np.float64)
     powers = _power(out / units)
     denominators = 2 * np.floor((powers * out / units - 1) / 2) + 1
+    if whole is not None and whole.any():
+        fine = _power(out / units, _FINE)
+        powers = np.where(whole, fine, powers)
+        denominators = np.where(whole, 2 * np.rint((fine * out / units - 1) / 2) + 1, denominators)
     return np.asarray(powers * out / denominators / step, np.float32)
 
 
@@ -227,9 +221,9 @@ def _base(least: float, anchor: float | None, *, gate: bool) -> float:
     return base / float(_power(least / base))
 
 
-def _power(ratio: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    """The least power of two, 1 or more, that makes a ratio at least `_LEAST`."""
-    return np.exp2(np.maximum(np.ceil(np.log2(_LEAST / np.asarray(ratio, np.float64))), 0))
+def _power(ratio: float | NDArray[np.float64], least: int = _LEAST) -> NDArray[np.float64]:
+    """The smallest power of two, 1 or more, that makes a ratio at least ``least``."""
+    return np.exp2(np.maximum(np.ceil(np.log2(least / np.asarray(ratio, np.float64))), 0))
 
 
 def _odd_above(number: float) -> int:
