@@ -13,6 +13,10 @@ from edgecut.targets.tflite.ops.window import SAME, VALID
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 ACTIVATIONS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
 _ROUNDING = ("QUANTIZE", "DEQUANTIZE")
+_KEEP_SIGN = (
+    "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RESHAPE", "TRANSPOSE", "PAD", "SLICE",
+    "RESIZE_NEAREST_NEIGHBOR",
+)  # fmt: skip
 _TAKE_ACTIVATION = (*WEIGHTED, "TRANSPOSE_CONV", "ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
@@ -138,13 +142,13 @@ def _max_pool(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     PAD has a fast kernel and PADV2 has none.
     """
     pad = single(op.inputs[0], uses) if op.kind == "MAX_POOL_2D" else None
-    if pad is None or pad.kind != "PADV2" or pad.inputs[0] is None or not _non_negative(pad.inputs[0]):
+    if pad is None or pad.kind != "PADV2" or pad.inputs[0] is None or not non_negative(pad.inputs[0]):
         return None
     new = lir.like(pad, pad.inputs[:2], kind="PAD")
     return lir.like(op, [new.output]).output
 
 
-def _non_negative(tensor: Tensor) -> bool:
+def non_negative(tensor: Tensor) -> bool:
     """Whether an activation keeps a tensor from being negative."""
     op = tensor.op
     if op is None:
@@ -154,8 +158,8 @@ def _non_negative(tensor: Tensor) -> bool:
     if op.kind == "DEQUANTIZE" and op.inputs[0] is not None and op.inputs[0].dtype == np.int8:
         quant = op.inputs[0].quant
         return quant is not None and bool((quant.zero == -128).all())
-    if op.kind in ("MAX_POOL_2D", "RESHAPE", "PAD") and op.inputs[0] is not None:
-        return _non_negative(op.inputs[0])
+    if op.kind in _KEEP_SIGN and op.inputs[0] is not None:
+        return non_negative(op.inputs[0])
     return op.options.get("fusedActivationFunction", 0) in (1, 3)
 
 

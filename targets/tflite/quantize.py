@@ -193,7 +193,7 @@ class _Converter:
             return None
         inputs, options = list(before.inputs), dict[str, Any]()
         if self.width is INT16:
-            bias, options = widths.accumulator(before.kind, weights, bias)
+            bias, options = widths.accumulator(before.kind, x, weights, bias)
         inputs[data], inputs[at], inputs[last] = x, weights, bias
         return _with(before, inputs, _quant(op), before.sources | op.sources, options)
 
@@ -275,7 +275,7 @@ class _Converter:
             weights, bias = inputs[1:]
             assert weights is not None
             assert bias is not None
-            inputs[2], _ = widths.accumulator(made.kind, weights, bias)
+            inputs[2], _ = widths.accumulator(made.kind, x, weights, bias)
         return _with(made, inputs, quant, sources)
 
     def function(self, before: Op, op: Op, more: frozenset[str] = frozenset()) -> Tensor | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecut.targets.tflite import fuse
 from edgecut.targets.tflite.lir import Tensor
 
 _MOVES = frozenset((
@@ -48,7 +49,7 @@ INT8 = Width(
 INT16 = Width(np.dtype(np.int16), _MOVES, {})
 
 
-def accumulator(kind: str, weights: Tensor, bias: Tensor) -> tuple[Tensor, dict[str, Any]]:
+def accumulator(kind: str, x: Tensor, weights: Tensor, bias: Tensor) -> tuple[Tensor, dict[str, Any]]:
     """The bias of a kernel on 16 bits, and options, which say how wide its sums are.
 
     In 64 bits LiteRT computes one product after the other; in 32, some twenty times faster, as matrix
@@ -57,13 +58,16 @@ def accumulator(kind: str, weights: Tensor, bias: Tensor) -> tuple[Tensor, dict[
 
     Args:
         kind: Operator.
+        x: Its input, int16.
         weights: int8; output channels along the first axis, for convolutions and matrix products.
         bias: int32, one number per output channel.
     """
     assert weights.data is not None
     assert bias.data is not None
     if kind in ("CONV_2D", "FULLY_CONNECTED"):
-        sums = np.abs(weights.data.astype(np.int64)).reshape(weights.shape[0], -1).sum(axis=1)
+        rows = weights.data.astype(np.int64).reshape(weights.shape[0], -1)
+        up, down = np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
+        sums = np.maximum(up, down) if fuse.non_negative(x) else up + down
         largest = (sums << 15) + np.abs(bias.data.astype(np.int64))
         if largest.max(initial=0) <= np.iinfo(np.int32).max:
             return bias, {"quantizedBiasType": _INT32}

@@ -51,6 +51,19 @@ class Tester:
         codes = [names[c.builtinCode] for c in model.operatorCodes]
         return Counter(codes[op.opcodeIndex] for g in model.subgraphs for op in g.operators)
 
+    @property
+    def versions(self) -> dict[str, list[int]]:
+        """Versions of each operator that the file needs, in order."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        assert self.emitted is not None
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(self.emitted.data))
+        names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+        found: dict[str, list[int]] = {}
+        for code in sorted(model.operatorCodes, key=lambda c: int(c.version)):
+            found.setdefault(names[code.builtinCode], []).append(int(code.version))
+        return found
+
     def count(self, kind: str, expected: int) -> Tester:
         assert self.operators[kind] == expected, dict(self.operators)
         return self

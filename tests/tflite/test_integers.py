@@ -405,6 +405,26 @@ def test_sums_of_16_bits_are_as_wide_as_they_need(tester: Any, model: Any, group
     assert np.abs(expected).max() > 50
 
 
+@pytest.mark.parametrize("relu", [False, True])
+def test_sums_after_an_activation_need_fewer_bits(tester: Any, model: Any, relu: bool) -> None:
+    """Weights of both signs: half of them add up at most, where no input is negative."""
+    net, x = start((1, 64, 5, 5), bits=16)
+    first = net.conv(x, 64)
+    if relu:
+        first = net.node("Relu", first, shape=net.shapes[first])
+    y = net.rounded(net.conv(net.rounded(first, 0.03, 0), 64, 3), 40.0, 0)
+    for weights in net.constants.values():
+        if weights.ndim == 4 and weights.shape[2] == 3:
+            weights[:, :32], weights[:, 32:] = 127, -127
+        if weights.ndim == 4 and weights.shape[2] == 1:
+            weights[:32], weights[32:] = 127, -127
+    test = tester(net.model(model, {"x": [1, 64, 5, 5]}, [y])).lower()
+    assert test.versions["CONV_2D"] == ([8] if relu else [4, 8])
+    ((made, expected),) = integers(test, {"x": np.full((1, 64, 5, 5), 7, "f4")}).values()
+    assert np.abs(made - expected).max() <= 1.01 * net.grids[y][0] / 256
+    assert np.abs(expected).max() > 50
+
+
 @pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "Softmax"])
 def test_functions_whose_16_bit_kernels_are_wrong_stay_in_float(tester: Any, model: Any, kind: str) -> None:
     net, x = start(bits=16)
