@@ -40,16 +40,30 @@ def single(tensor: Tensor | None, uses: Counter[Tensor]) -> Op | None:
 
 
 def _activation(op: Op, uses: Counter[Tensor]) -> Tensor | None:
-    """Activation after an operator that can apply it."""
+    """Activation after an operator that can apply it, perhaps with a move between."""
     if op.kind not in ACTIVATIONS:
         return None
     before = single(op.inputs[0], uses)
-    if before is None or before.kind not in _TAKE_ACTIVATION or before.options.get("fusedActivationFunction"):
-        return None
-    if before.output.dtype != np.float32:
+    if before is not None and before.kind in ("RESHAPE", "TRANSPOSE"):
+        return _before_move(op, before) if _takes_activation(single(before.inputs[0], uses)) else None
+    if before is None or not _takes_activation(before):
         return None
     options = {"fusedActivationFunction": ACTIVATIONS[op.kind]}
     return lir.like(before, before.inputs, options=options, sources=before.sources | op.sources).output
+
+
+def _takes_activation(op: Op | None) -> bool:
+    if op is None or op.kind not in _TAKE_ACTIVATION or op.options.get("fusedActivationFunction"):
+        return False
+    return op.output.dtype == np.float32
+
+
+def _before_move(op: Op, move: Op) -> Tensor:
+    x = move.inputs[0]
+    assert x is not None
+    made = lir.like(op, [x])
+    made.output.shape = x.shape
+    return lir.like(move, [made.output, *move.inputs[1:]]).output
 
 
 def moves(op: Op, uses: Counter[Tensor]) -> Tensor | None:

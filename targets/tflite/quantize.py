@@ -26,6 +26,11 @@ _PLACES = {
     "TRANSPOSE_CONV": (2, 1, 3, 0),
 }
 _WEIGHT = np.dtype(np.int8)
+# Where activations limit from above, and those that limit below only.
+_BOUNDS = {
+    ACTIVATIONS["RELU6"]: (6.0, ACTIVATIONS["RELU"]),
+    ACTIVATIONS["RELU_N1_TO_1"]: (1.0, 0),
+}
 
 
 def run(graph: Graph) -> None:
@@ -427,6 +432,10 @@ def _with(
     assert data is not None
     copy.output.dtype = data.dtype
     copy.output.quant = quant
+    bound, weaker = _BOUNDS.get(copy.options.get("fusedActivationFunction", 0), (0.0, 0))
+    if bound > np.iinfo(np.int32).max * float(quant.scale[0]):
+        # No integer reaches it, and runtimes refuse to count its steps.
+        copy.options["fusedActivationFunction"] = weaker
     return copy.output
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def networks(root: Path) -> Path:
 
 @dataclass(frozen=True)
 class Quantized:
-    """A network in int8: the program, one sample for it, and the file that it becomes."""
+    """A network on integers: the program, one sample for it, and the file that it becomes."""
 
     program: Program
     sample: dict[str, Array]
@@ -52,20 +53,19 @@ class Quantized:
 @pytest.fixture(scope="session")
 def int8(networks: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Quantized]:
     """Makes a network's int8 file, once."""
-    known: dict[str, Quantized] = {}
-
-    def make(name: str) -> Quantized:
-        if name not in known:
-            known[name] = _quantized(networks, tmp_path_factory.mktemp(name), name)
-        return known[name]
-
-    return make
+    return functools.cache(lambda name: _quantized(networks, tmp_path_factory.mktemp(name), name, "int8"))
 
 
-def _quantized(networks: Path, folder: Path, name: str) -> Quantized:
+@pytest.fixture(scope="session")
+def int16x8(networks: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Quantized]:
+    """The same with activations of 16 bits."""
+    return functools.cache(lambda name: _quantized(networks, tmp_path_factory.mktemp(name), name, "int16x8"))
+
+
+def _quantized(networks: Path, folder: Path, name: str, scheme: str) -> Quantized:
     model = next(p for p in (networks / f"{name}.onnx", networks / f"{name}.keras") if p.exists())
     path, samples = folder / "m.tflite", folder / "samples.npz"
-    importing, *rest = recipes.convert(recipes.Source(model, calibration=samples), path)
+    importing, *rest = recipes.convert(recipes.Source(model, calibration=samples), path, scheme)
     program = importing.run(Program.empty(), Context())
     with np.load(networks / f"{name}.npz") as stored:
         # Keras numbers the names of its inputs as they are made, so they go by their order.

@@ -1,4 +1,4 @@
-"""Every quantized tensor of every int8 network keeps to TensorFlow Lite's quantization specification.
+"""Every quantized tensor of every network on integers keeps to TensorFlow Lite's quantization specification.
 
 https://ai.google.dev/edge/litert/models/quantization_spec: what kernels take for granted, and some of them do
 not check.
@@ -30,13 +30,16 @@ FIXED = {
     "LOGISTIC": (1 / 256, -128), "SOFTMAX": (1 / 256, -128), "TANH": (1 / 128, 0),
     "LOG_SOFTMAX": (16 / 256, 127), "L2_NORMALIZATION": (1 / 128, 0),
 }  # fmt: skip
-INT32, INT8 = 2, 9
+INT32, INT64, INT16, INT8 = 2, 4, 7, 9
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_int8_network_keeps_to_the_specification(int8: Any, name: str) -> None:
+def test_network_on_integers_keeps_to_the_specification(
+    request: pytest.FixtureRequest, name: str, scheme: str
+) -> None:
     wrong, seen = [], 0
-    for place, problem in _checks(int8(name).data):
+    for place, problem in _checks(request.getfixturevalue(scheme)(name).data):
         seen += 1
         wrong += [f"{place}: {problem}"] if problem else []
     assert wrong == []
@@ -51,13 +54,13 @@ def _checks(data: bytes) -> Iterator[tuple[str, str]]:
     kinds = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
     for graph in model.subgraphs:
         for number, tensor in enumerate(graph.tensors):
-            if tensor.type == INT8:
+            if tensor.type in (INT8, INT16):
                 yield f"tensor {number}", _tensor(tensor)
         for number, op in enumerate(graph.operators):
             kind = kinds[model.operatorCodes[op.opcodeIndex].builtinCode]
             inputs = [graph.tensors[i] for i in op.inputs if i >= 0]
             outputs = [graph.tensors[i] for i in op.outputs]
-            if outputs[0].type == INT8:
+            if outputs[0].type in (INT8, INT16):
                 yield f"operator {number}, {kind}", _operator(kind, inputs, outputs, model.buffers)
 
 
@@ -74,6 +77,8 @@ def _tensor(tensor: Any) -> str:
         return f"scales {scale[:4]}"
     if zero.shape != scale.shape or zero.min() < -128 or zero.max() > 127:
         return f"zero points {zero[:4]} of {scale.size} scales"
+    if tensor.type == INT16 and zero.any():
+        return f"16 bits with a zero point of {zero[0]}"
     if scale.size > 1 and (zero.any() or tensor.shape[tensor.quantization.quantizedDimension] != scale.size):
         return "several scales, with zero points or along an axis of another length"
     return ""
@@ -82,15 +87,18 @@ def _tensor(tensor: Any) -> str:
 def _operator(kind: str, inputs: list[Any], outputs: list[Any], buffers: list[Any]) -> str:
     if kind in WEIGHTS:
         # TRANSPOSE_CONV has the shape of its result first, and its data after the weights.
-        return _weighted(
-            kind, [inputs[2], inputs[1], *inputs[3:]] if kind == "TRANSPOSE_CONV" else inputs, buffers
-        )
-    data = [t for t in inputs if t.type == INT8]
+        inputs = [inputs[2], inputs[1], *inputs[3:]] if kind == "TRANSPOSE_CONV" else inputs
+        if inputs[0].type != outputs[0].type:
+            return "gives other integers than it reads"
+        return _weighted(kind, inputs, buffers)
+    data = [t for t in inputs if t.type in (INT8, INT16)]
     if kind in MOVES:
         first = _scales(outputs[0])
         same = all(np.array_equal(_scales(t), first) for t in (*data, *outputs))
         return "" if same else "inputs and outputs differ in scale or zero point"
     if kind in FIXED:
+        if outputs[0].type != INT8:
+            return "is a function whose kernel of 16 bits is not exact"
         scale, zero = _scales(outputs[0])
         return (
             "" if (scale[0], zero[0]) == FIXED[kind] else f"gives scale {scale[0]} and zero point {zero[0]}"
@@ -103,7 +111,7 @@ def _weighted(kind: str, inputs: list[Any], buffers: list[Any]) -> str:
     x, weights, *bias = inputs
     scale, zero = _scales(weights)
     axis = WEIGHTS[kind]
-    if x.type != INT8 or weights.type != INT8 or zero.any():
+    if x.type not in (INT8, INT16) or weights.type != INT8 or zero.any():
         return "weights have zero points, or are no int8"
     if scale.size > 1 and weights.quantization.quantizedDimension != axis:
         return f"weights have scales along axis {weights.quantization.quantizedDimension}"
@@ -114,11 +122,11 @@ def _weighted(kind: str, inputs: list[Any], buffers: list[Any]) -> str:
         return ""
     own, points = _scales(bias[0])
     if (
-        bias[0].type != INT32
+        bias[0].type not in ((INT32,) if x.type == INT8 else (INT32, INT64))
         or points.any()
         or (own.size > 1 and bias[0].quantization.quantizedDimension != 0)
     ):
-        return "the bias is no int32 with zero points of 0 along axis 0"
+        return "the bias is of another type, or has zero points, or scales not along axis 0"
     # The product is made in float32.
     expected = np.broadcast_to(_scales(x)[0] * scale, own.shape) if own.size else np.zeros(0)
     close = own.size in (1, scale.size) and np.allclose(own, expected, rtol=1e-6, atol=0)

@@ -405,6 +405,23 @@ def test_sums_of_16_bits_are_as_wide_as_they_need(tester: Any, model: Any, group
     assert np.abs(expected).max() > 50
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("bounds", [(0, 6), (-1, 1)])
+def test_bounds_that_no_integer_reaches(tester: Any, model: Any, bits: int, bounds: tuple[int, int]) -> None:
+    """Results near 0, as of a network that was never trained: runtimes count no 2**31 steps up to 6."""
+    net, x = start(bits=bits)
+    y = net.conv(x, 6)
+    for array in net.constants.values():
+        if array.dtype == np.float32 and array.size == 6:
+            array *= np.float32(1e-9)
+    limits = [net.constant(np.float32(b)) for b in bounds]
+    y = net.rounded(net.node("Clip", y, *limits, shape=net.shapes[y]), 1e-10 * (1 if bits == 8 else 256), 3)
+    test = tester(net.model(model, {"x": [1, 8, 10, 9]}, [y])).lower()
+    ((made, expected),) = integers(test).values()
+    assert np.abs(made - expected).max() <= 1.01e-10
+    assert len(np.unique(expected)) > 8
+
+
 @pytest.mark.parametrize("relu", [False, True])
 def test_sums_after_an_activation_need_fewer_bits(tester: Any, model: Any, relu: bool) -> None:
     """Weights of both signs: half of them add up at most, where no input is negative."""

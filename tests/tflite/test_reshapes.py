@@ -56,3 +56,16 @@ def test_a_cut_between_convolutions_over_sequences_sends_what_the_integer_kernel
     # One step of 16 bits, where a factor of 15 bits is rounded.
     assert steps.max() <= (0 if bits == 8 else 1)
     assert expected.max() > 50
+
+
+@pytest.mark.parametrize("after", ["Relu", "Clip"])
+def test_an_activation_joins_its_convolution_across_a_reshape(tester: Any, model: Any, after: str) -> None:
+    weights = np.random.default_rng(0).normal(size=(6, 8, 3)).astype("f4")
+    constants: dict[str, Any] = {"w": weights, "zero": np.float32(0), "six": np.float32(6)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node(after, ["a", "zero", "six"] if after == "Clip" else ["a"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["y"]),
+    ]
+    test = tester(model(nodes, {"x": [1, 8, 20]}, ["y"], constants)).lower().compare()
+    test.count("CONV_2D", 1).count("RELU", 0).count("RELU6", 0)
