@@ -184,9 +184,18 @@ def build(source: Source, options: BuildOptions) -> list[Pass]:
 
 
 def convert(
-    source: Source, to: Path, quantize: str = "auto", *, dynamic_batch: bool = False, verify: bool = False
+    source: Source,
+    to: Path,
+    quantize: str = "auto",
+    edge: str | None = None,
+    *,
+    dynamic_batch: bool = False,
+    verify: bool = False,
 ) -> list[Pass]:
     """From a trained model to one TFLite file, not cut; ``auto`` is int8 where there is data to calibrate it.
+
+    Where a device is named, both precisions are profiled there, and what is not faster on integers stays in
+    float.
 
     Raises:
         UsageError: An option does not fit the others.
@@ -195,6 +204,9 @@ def convert(
         raise UsageError("--quantize needs --calibration", hint=".npz, .npy, or a folder of images")
     scheme = ("int8" if source.calibration else "none") if quantize == "auto" else quantize
     quantizing = [] if scheme == "none" else [make("quantize", scheme=scheme, calibration=source.calibration)]
+    timed = _timed(scheme)
+    if edge is not None and timed:
+        quantizing.insert(0, make("profile", edge=edge, **timed))
     front = source.front(keep=bool(quantizing))
     return [*front, *quantizing, make("convert", to=to, dynamic_batch=dynamic_batch, verify=verify)]
 

@@ -26,6 +26,10 @@ def convert(
         Path, typer.Option("--output", "-o", metavar="FILE", help="The .tflite file.", show_default=False)
     ],
     quantize: Annotated[Scheme, typer.Option(help="auto: int8 where --calibration is given.")] = Scheme.auto,
+    edge: Annotated[
+        str | None,
+        typer.Option(metavar="TARGET", help="Profile there; what integers are not faster for stays float."),
+    ] = None,
     dynamic_batch: DynamicBatch = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare LiteRT with ONNX Runtime, group by group.")
@@ -41,7 +45,7 @@ def convert(
     from edgecut.passes import depfile as rule
     from edgecut.passes import recipes
 
-    passes = recipes.convert(source, output, str(quantize), dynamic_batch=dynamic_batch, verify=verify)
+    passes = recipes.convert(source, output, str(quantize), edge, dynamic_batch=dynamic_batch, verify=verify)
     program = session.run(passes, session.Flags(time_passes, no_cache=True))
     if depfile:
         rule.write(depfile, output, passes)

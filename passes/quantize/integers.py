@@ -29,6 +29,8 @@ class Calibrated:
     program: Program
     spans: Mapping[str, Range]
     scheme: Scheme = "int8"
+    slow: frozenset[str] = frozenset()
+    """Names of nodes that are slower on integers whatever the target, and stay in float."""
 
     @property
     def dtype(self) -> Literal["int8", "int16"]:
@@ -37,12 +39,12 @@ class Calibrated:
 
     def region(self, keep: frozenset[str] = frozenset()) -> Region:
         """What would run on integers, without the nodes named."""
-        return selected(self.program, self.scheme, keep)
+        return region.select(self.program, keep | self.slow)
 
     def quantized(self, keep: frozenset[str] = frozenset()) -> Program:
         """A quantized copy, without the nodes named."""
         copy = self.program.copy()
-        found = selected(copy, self.scheme, keep)
+        found = region.select(copy, keep | self.slow)
         groups = region.ties(found)
         known = [self.known_grid(group, found) for group in groups]
         own = [k or self._grid(g, found) for k, g in zip(known, groups, strict=True)]
@@ -111,12 +113,16 @@ def calibrated(
     spans = calibrate.ranges(
         program, names, samples, method, percentile=percentile, levels=LEVELS[scheme], advance=advance
     )
-    return Calibrated(program, spans, scheme)
+    return Calibrated(program, spans, scheme, _slow(program, scheme))
 
 
 def selected(program: Program, scheme: Scheme, keep: frozenset[str] = frozenset()) -> Region:
     """What could run on integers, without the nodes named and those that are slower so."""
-    return region.select(program, keep | region.slow(program) if scheme == "int8" else keep)
+    return region.select(program, keep | _slow(program, scheme))
+
+
+def _slow(program: Program, scheme: Scheme) -> frozenset[str]:
+    return region.slow(program) if scheme == "int8" else frozenset()
 
 
 def scheme(name: str) -> Scheme:
@@ -128,7 +134,7 @@ def uncalibrated(program: Program, scheme: Scheme = "int8") -> Calibrated:
     """A copy with ranges made up: it computes nonsense in the time that a calibrated one takes."""
     copy = program.copy()
     hard.split(copy)
-    return Calibrated(copy, dict.fromkeys(_names(copy), (-1.0, 1.0)), scheme)
+    return Calibrated(copy, dict.fromkeys(_names(copy), (-1.0, 1.0)), scheme, _slow(copy, scheme))
 
 
 def passes_over(program: Program, method: Method) -> int:

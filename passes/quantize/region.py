@@ -16,7 +16,7 @@ import onnx_ir as oir
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes.quantize import hard, means
 from edgecut.passes.quantize.grid import Grid
-from edgecut.targets.tflite import taps
+from edgecut.targets.tflite import spelled, taps
 
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 WEIGHTED = CONVOLUTIONS | {"Gemm", "MatMul"}
@@ -36,6 +36,8 @@ FIXED = {
     },
 }
 _LIGHT = ARITHMETIC | MOVING | RESCALING | frozenset(FIXED["int8"])
+# A GELU has one of these in it.
+_TERMS = frozenset({"Erf", "Tanh", "Sigmoid"})
 # Bounds that the kernels can apply to a result before they round it.
 _FUSED_CLIPS = ((0.0, 6.0), (-1.0, 1.0), (0.0, float("inf")))
 
@@ -80,12 +82,21 @@ def select(program: Program, keep: frozenset[str] = frozenset()) -> Region:
 
 
 def slow(program: Program) -> frozenset[str]:
-    """Names of nodes that TFLite computes faster in float: depthwise convolutions with many taps.
+    """Names of nodes that TFLite computes faster in float.
 
-    XNNPACK's depthwise kernels end at 25; beyond, the back end divides those in float, which it cannot do on
-    integers, as each part would be rounded.
+    Depthwise convolutions with many taps: XNNPACK's kernels for them end at 25; beyond, the back end divides
+    those in float, which it cannot do on integers, as each part would be rounded. And the operators that a
+    network spells GELU in: in float they are one kernel, of which integers have none that is fast.
     """
-    return frozenset(n.name or "" for n in program.nodes if n.op_type == "Conv" and _is_divided(n))
+    divided = (n.name or "" for n in program.nodes if n.op_type == "Conv" and _is_divided(n))
+    return frozenset(divided) | (
+        _gelus(program) if any(n.op_type in _TERMS for n in program.nodes) else set()
+    )
+
+
+def _gelus(program: Program) -> set[str]:
+    light = {n.name or "" for n in program.nodes if n.op_type in _LIGHT}
+    return light & set().union(*spelled(program, "GELU"))
 
 
 def _is_divided(node: oir.Node) -> bool:

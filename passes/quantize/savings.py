@@ -7,7 +7,7 @@ from typing import Literal
 import onnx_ir as oir
 
 from edgecut.ir import annotations, work
-from edgecut.ir.annotations import Cost, Profile, Time
+from edgecut.ir.annotations import Cost, Group, Profile, Time
 from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program, nbytes
 from edgecut.passes.quantize import region
@@ -35,8 +35,8 @@ class Saving:
 
 def savings(program: Program, found: Region, precision: Integers = "int8") -> dict[Chain, Saving]:
     """The saving of each chain, in topological order: by the profile of both precisions, if there is one."""
-    device = _device(program)
-    return {chain: _saving(chain, device, precision) for chain in found.chains}
+    device, parts = _device(program), _parts(program, found)
+    return {chain: _saving(chain, parts[chain], device, precision) for chain in found.chains}
 
 
 def not_faster(program: Program, saved: Mapping[Chain, Saving]) -> list[Chain]:
@@ -102,12 +102,37 @@ def _device(program: Program) -> Device | None:
         return None
 
 
-def _saving(chain: Chain, device: Device | None, precision: Integers) -> Saving:
-    costs = [c for n in chain if (c := annotations.get(n, Cost)) is not None]
-    timed = [(c.edge, c.edge_int8 if precision == "int8" else c.edge_int16) for c in costs]
-    both = [(real, integer) for real, integer in timed if real is not None and integer is not None]
+def _parts(program: Program, found: Region) -> dict[Chain, list[tuple[Cost, float]]]:
+    """The costs of the fusion groups that a chain has nodes in, and its part of what each of them saves.
+
+    Several chains in one group share that by their operations.
+    """
+    costs = {n.name or "": c for n in program.nodes if (c := annotations.get(n, Cost)) is not None}
+    groups = {chain: _groups(chain) & costs.keys() for chain in found.chains}
+    weights = {chain: 1 + sum(map(work.macs, chain)) for chain in found.chains}
+    whole: dict[str, int] = {}
+    for chain, names in groups.items():
+        for name in names:
+            whole[name] = whole.get(name, 0) + weights[chain]
+    return {
+        chain: [(costs[name], weights[chain] / whole[name]) for name in sorted(names)]
+        for chain, names in groups.items()
+    }
+
+
+def _groups(chain: Chain) -> set[str]:
+    """The last nodes of the fusion groups that a chain has nodes in."""
+    known = [(n, annotations.get(n, Group)) for n in chain]
+    return {(n.name or "") if group is None else group.id for n, group in known}
+
+
+def _saving(
+    chain: Chain, parts: Iterable[tuple[Cost, float]], device: Device | None, precision: Integers
+) -> Saving:
+    timed = [(c.edge, c.edge_int8 if precision == "int8" else c.edge_int16, part) for c, part in parts]
+    both = [(real, integer, part) for real, integer, part in timed if real and integer]
     if both:
-        return Saving(sum(_gain(real, integer) for real, integer in both), both[0][1].source)
+        return Saving(sum(_gain(real, integer) * part for real, integer, part in both), both[0][1].source)
     if device is None or device.compute is None or not _has_figures(device.compute, precision):
         return Saving(sum(map(work.macs, chain)) * _SAVED_PER_MAC + 1e-9, "estimated")
     real, share = work.group(chain), 4 if precision == "int8" else 2
@@ -119,7 +144,7 @@ def _saving(chain: Chain, device: Device | None, precision: Integers) -> Saving:
         output_bytes=real.output_bytes // share,
     )
     slow, fast = (analytic.group_seconds(device, w) for w in (real, integer))
-    known = sum(c.edge.seconds for c in costs if c.edge is not None)
+    known = sum(time.seconds * part for time, _, part in timed if time is not None)
     return Saving((known or slow) * (1 - fast / slow), "predicted")
 
 

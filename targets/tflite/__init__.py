@@ -1,7 +1,7 @@
 """The TFLite back end: ONNX operators to a flatbuffer that LiteRT runs, without TensorFlow.
 
-`fusion_groups` says what the edge can run and as which units, `emit` writes the file, `source_map` reads
-back which nodes every operator came from. The stages, in the order in which `backend.lower` calls them:
+`fusion_groups` says what the edge can run and as which units, `spelled` which nodes make up a kernel, `emit`
+writes the file, `source_map` reads back which nodes every operator came from. The stages, in the order in which `backend.lower` calls them:
 `importer` (with `ops`), `patterns`, `affine`, `heads`, `reshapes`, `layout`, `fuse`, `quantize`, `shuffles`,
 `taps`, `stored`; then `groups`, and `pack` for the file.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgecut.targets.tflite.backend import Emitted
     from edgecut.targets.tflite.groups import FusionGroup
 
-__all__ = ["convert", "emit", "fusion_groups", "source_map"]
+__all__ = ["convert", "emit", "fusion_groups", "source_map", "spelled"]
 
 
 def fusion_groups(program: Program) -> list[FusionGroup]:
@@ -29,6 +29,13 @@ def fusion_groups(program: Program) -> list[FusionGroup]:
     from edgecut.targets.tflite import backend
 
     return backend.fusion_groups(program)
+
+
+def spelled(program: Program, kind: str) -> list[frozenset[str]]:
+    """Names of the nodes that each operator of a kind, such as ``GELU``, stands for in a program."""
+    from edgecut.targets.tflite import backend
+
+    return backend.spelled(program, kind)
 
 
 def emit(program: Program, cuts: Sequence[Cut], batches: tuple[Program, Program] | None = None) -> Emitted:

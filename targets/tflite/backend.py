@@ -79,6 +79,13 @@ def _is_dynamic(program: Program) -> bool:
     return found is not None and found.scheme == "int8-dynamic"
 
 
+def spelled(program: Program, kind: str) -> list[frozenset[str]]:
+    """See `edgecut.targets.tflite.spelled`."""
+    imported = importer.run(program)
+    patterns.run(imported.graph)
+    return [op.sources for op in imported.graph.order() if op.kind == kind]
+
+
 def fusion_groups(program: Program) -> list[FusionGroup]:
     """See `edgecut.targets.tflite.fusion_groups`."""
     return groups_of(program, lower(program))

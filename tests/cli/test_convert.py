@@ -51,6 +51,24 @@ def test_calibration_makes_it_int8(edgecut: Edgecut, tmp_path: Path) -> None:
     assert str(data) in depfile.read_text()
 
 
+def test_integers_that_are_slower_on_the_edge_are_not_used(edgecut: Edgecut, tmp_path: Path) -> None:
+    from edgecut.targets.tflite import inspect
+
+    path, device, data = tmp_path / "m.tflite", tmp_path / "slow.toml", FIXTURES / "digits_calibration.npz"
+    device.write_text(
+        'title = "slow on integers"\nkind = "edge"\nruntime = "litert"\ncores = 1\nmemory_mb = 512\n'
+        "[compute]\npeak_gmacs = { float32 = 10.0, int8 = 1.0 }\nbandwidth_gbs = 4.0\nop_us = 2.0\n"
+    )
+    done = edgecut("convert", DIGITS, "-o", path, *IMAGE, "--calibration", data, "--edge", device)
+    assert done.returncode == 0, done.stderr
+    assert "int8 is not faster on slow" in done.stderr
+    assert not {"QUANTIZE", "DEQUANTIZE"} & inspect.operators(path.read_bytes()).keys()
+    assert (
+        edgecut("convert", DIGITS, "-o", path, "--edge", "no-such-thing", "--calibration", data).returncode
+        == 2
+    )
+
+
 def test_what_cannot_run_is_named_and_no_file_left(edgecut: Edgecut, tmp_path: Path) -> None:
     make, floats = onnx.helper.make_node, onnx.TensorProto.FLOAT
     x = onnx.helper.make_tensor_value_info("x", floats, [1, 4, 4])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecut.ir.annotations import Cost, Profile, Quantization, Sensitivity, Time, get, put
+from edgecut.ir.annotations import Cost, Group, Profile, Quantization, Sensitivity, Time, drop, get, put
 from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context
@@ -167,6 +167,20 @@ def test_what_is_not_faster_stays_in_float(fragile: Program, path: Path) -> None
     assert table[2].reason == mixed.NOT_FASTER
     assert table[2].saved_s == pytest.approx(-2e-3)
     assert "not faster on raspberrypi4" in said[0]
+
+
+def test_kernels_of_one_group_share_what_it_loses(fragile: Program, path: Path) -> None:
+    program = profiled(fragile, (2e-3, 1e-3), (2e-3, 1e-3), (1e-3, 3e-3))
+    first, second, third = region.select(program).chains
+    drop(second[-1], Cost)
+    for node in (*second, *third):
+        put(node, Group(third[-1].name or ""))
+    saved = savings.savings(program, region.select(program))
+    # The second and the third have as many operations; what the second would save alone is not known.
+    assert [s.seconds for s in saved.values()] == pytest.approx([1e-3, -1e-3, -1e-3])
+    assert saved[second].known == "measured"
+    found = Quantize(calibration=path, explain=True).run(program, Context())
+    assert [row.integer for row in decisions(found).values()] == [True, False, False]
 
 
 def test_16_bits_are_judged_by_their_own_times(fragile: Program, path: Path) -> None:
