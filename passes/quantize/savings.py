@@ -45,9 +45,9 @@ def not_faster(program: Program, saved: Mapping[Chain, Saving]) -> list[Chain]:
     Neighbours that lose time are judged together first, since nothing is converted between them, then each
     by itself.
     """
-    device = _device(program)
-    if device is None:
+    if annotations.get(program.model, Profile) is None:
         return []
+    device = _device(program) or load_device(_LIKE)
     losing = [chain for chain, saving in saved.items() if saving.seconds <= 0]
     floats: set[Chain] = set()
     for together in (*_neighbours(losing), *([chain] for chain in losing)):

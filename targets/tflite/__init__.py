@@ -1,9 +1,9 @@
 """The TFLite back end: ONNX operators to a flatbuffer that LiteRT runs, without TensorFlow.
 
 `fusion_groups` says what the edge can run and as which units, `spelled` which nodes make up a kernel, `emit`
-writes the file, `source_map` reads back which nodes every operator came from. The stages, in the order in which `backend.lower` calls them:
-`importer` (with `ops`), `patterns`, `affine`, `heads`, `reshapes`, `layout`, `fuse`, `quantize`, `shuffles`,
-`taps`, `stored`; then `groups`, and `pack` for the file.
+writes the file, `source_map` reads back which nodes every operator came from. The stages, in the order in
+which `backend.lower` calls them: `importer` (with `ops`), `patterns`, `affine`, `heads`, `reshapes`,
+`layout`, `fuse`, `quantize`, `shuffles`, `taps`, `stored`; then `groups`, and `pack` for the file.
 """
 
 from __future__ import annotations

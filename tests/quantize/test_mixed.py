@@ -171,7 +171,7 @@ def test_what_is_not_faster_stays_in_float(fragile: Program, path: Path) -> None
 
 def test_kernels_of_one_group_share_what_it_loses(fragile: Program, path: Path) -> None:
     program = profiled(fragile, (2e-3, 1e-3), (2e-3, 1e-3), (1e-3, 3e-3))
-    first, second, third = region.select(program).chains
+    _, second, third = region.select(program).chains
     drop(second[-1], Cost)
     for node in (*second, *third):
         put(node, Group(third[-1].name or ""))
