@@ -256,12 +256,19 @@ def _is_view(nodes: Sequence[oir.Node]) -> bool:
 
 
 def _quantized(node: oir.Node) -> bool:
-    """Whether every use of the result, through activations, is a QuantizeLinear."""
+    """Whether every use of the result, through activations and what only rounds, is a QuantizeLinear."""
     users = [user for v in node.outputs for user, _ in v.uses()]
-    fused = ("Relu", "Clip")
     return bool(users) and all(
-        u.op_type == "QuantizeLinear" or (u.op_type in fused and _quantized(u)) for u in users
+        u.op_type == "QuantizeLinear" or (_is_fused(u, node) and _quantized(u)) for u in users
     )
+
+
+def _is_fused(user: oir.Node, node: oir.Node) -> bool:
+    """Whether the kernel of a node computes the one after it: an activation, or halves rounded upwards."""
+    if user.op_type in ("Relu", "Clip"):
+        return True
+    rounds = node.op_type in ("Resize", "LeakyRelu") and user.op_type == "Add"
+    return rounds and any(v is not None and v.const_value is not None for v in user.inputs)
 
 
 def stored(value: oir.Value) -> oir.Value:

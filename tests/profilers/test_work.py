@@ -125,6 +125,21 @@ def test_quantized_tensors_count_as_integers(make: Any, bits: int) -> None:
     assert found.weight_bytes == 32 + 4 + 1 + bits // 8
 
 
+def test_a_part_of_a_step_added_before_rounding_is_no_float_arithmetic(make: Any) -> None:
+    listed = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"], "qx"),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xf"], "dx"),
+        helper.make_node("Resize", ["xf", "", "twice"], ["r"], "resize", mode="linear"),
+        helper.make_node("Add", ["r", "part"], ["u"], "halves"),
+        helper.make_node("QuantizeLinear", ["u", "s", "z"], ["y"], "qy"),
+    ]
+    floats = {"s": 0.1, "part": 0.001, "twice": [1, 1, 2, 2]}
+    constants = {"z": np.array(0, np.int8), **{k: np.array(v, np.float32) for k, v in floats.items()}}
+    program = make(listed, {"x": (1, 4, 10, 10)}, ["y"], constants)
+    found = work.group(nodes(program, "resize", "halves", "qy"))
+    assert (found.kind, found.precision) == ("resize", "int8")
+
+
 def test_matrix_products(make: Any) -> None:
     listed = [
         helper.make_node("MatMul", ["a", "w"], ["p"], "dense"),
