@@ -166,7 +166,7 @@ def _halves(call: Call) -> list[Tensor | None] | None:
     if call.kind != "Cast" or call.attribute("to") != oir.DataType.FLOAT or call.input(0).dtype != np.float16:
         return None
     users = call.node.outputs[0].uses()
-    if not all(u.node.op_type in ("Conv", "Gemm", "MatMul") and u.idx == 1 for u in users):
+    if not all(u.node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") and u.idx == 1 for u in users):
         return None
     quant = Quant(np.ones(1, np.float32), np.zeros(1, np.int64))
     data = call.input(0).data
