@@ -39,7 +39,7 @@ _COARSE = 0.9
 # First steps, in which the learning rate rises.
 _WARM = 20
 # By default: multiply-accumulates of all samples together, some minutes of one core, and limits to epochs.
-_WORK, _EPOCHS = 5e12, (10, 400)
+_WORK, _EPOCHS = 4e12, (10, 300)
 
 
 @dataclass(frozen=True)

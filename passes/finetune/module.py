@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,11 @@ Tensor = Any
 
 # Float kernels add up in other orders; deep networks carry that on.
 _TOLERANCE = 1e-3
+
+
+def has_torch() -> bool:
+    """Whether torch is installed; it is not imported."""
+    return importlib.util.find_spec("torch") is not None
 
 
 def require_torch() -> Any:
@@ -74,7 +80,7 @@ class Trainable:
         names = list(batch)
 
         def single(*arrays: Tensor) -> tuple[Tensor, ...]:
-            return self._run(dict(zip(names, arrays, strict=True)))
+            return self.values(dict(zip(names, arrays, strict=True)))
 
         return list(self._torch.vmap(single)(*(batch[n] for n in names)))
 
@@ -100,7 +106,7 @@ class Trainable:
         """The batch along the first axis of the graph's own values."""
         if any(tensor.shape[1] != 1 for tensor in batch.values()):
             raise Unsupported("its inputs have no axis for a batch")
-        return [tensor[:, None] for tensor in self._run({n: t[:, 0] for n, t in batch.items()})]
+        return [tensor[:, None] for tensor in self.values({n: t[:, 0] for n, t in batch.items()})]
 
     def _goes_together(self, batch: Mapping[str, Tensor]) -> bool:
         """Whether three samples at once give what each gives alone."""
@@ -138,7 +144,8 @@ class Trainable:
         for name, array in self.state().items():
             self._program.graph.initializers[name].const_value = oir.tensor(array, name=name)
 
-    def _run(self, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    def values(self, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """The observed values, for inputs along the first axis of the graph's own values."""
         values = {**self._constants, **self.parameters, **values}
         for node in self._nodes:
             inputs = [values[v.name or ""] for v in _given(node)]

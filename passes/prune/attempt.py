@@ -10,7 +10,7 @@ from edgecut.ir.program import Program, static_shape
 from edgecut.passes import stale
 from edgecut.passes.augment import Augment
 from edgecut.passes.base import Context
-from edgecut.passes.prune import choose, refit, rules, shrink
+from edgecut.passes.prune import blocks, choose, refit, rules, shrink
 from edgecut.passes.prune.dims import Axis, Channel, ChannelGroup
 from edgecut.passes.prune.reconstruction import Order
 from edgecut.passes.prune.refit import Kept
@@ -39,6 +39,8 @@ class Workshop:
     judge: Judge | None
     augment: Augment
     context: Context
+    blocks: bool = False
+    """Whether layers are refitted together too, block by block."""
 
     def bare(self, counts: Sequence[int]) -> Program:
         """A copy without so many channels of each group, not refitted."""
@@ -53,6 +55,8 @@ class Workshop:
         names = refit.layers(self.program, copy)
         with self.context.progress.task("refitting", len(names)) as advance:
             refit.refit(self.program, copy, names, kept, self.dataset, self.augment, advance)
+        if self.blocks:
+            blocks.refit(self.program, copy, kept, self.dataset, self.augment, self.context.progress)
         return Attempt(copy, removed, None if self.judge is None else self.judge.quality(copy))
 
     def _without(self, counts: Sequence[int]) -> tuple[Program, Kept]:

@@ -14,6 +14,7 @@ from edgecut.ir.program import Program
 from edgecut.passes import numerics, split
 from edgecut.passes.augment import Augment
 from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.finetune.module import has_torch, require_torch
 from edgecut.passes.prune import choose, reconstruction, rules, search, trials
 from edgecut.passes.prune.attempt import Attempt, Workshop
 from edgecut.passes.prune.dims import ChannelGroup
@@ -35,7 +36,7 @@ class Prune(Pass):
     """
 
     name: ClassVar[str] = "prune"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -50,6 +51,10 @@ class Prune(Pass):
     multiple: int = option(1, help="keep a multiple of so many channels, as fast kernels like")
     samples: int | None = option(None, help="use only so many samples, from the start")
     augment: Augment = option("none", help="flip: refit to every image mirrored too")
+    refit: Literal["auto", "layers", "blocks"] = option(
+        "auto",
+        help="layers: one after the other; blocks: then those of a block together; auto: blocks with torch",
+    )
     max_accuracy_drop: float | None = option(None, help="budget: points of top-1, with labels")
     min_sqnr: float | None = option(None, help="budget: dB at the worst output")
     min_agreement: float | None = option(None, help="budget: share of samples with the same top-1, 0 to 1")
@@ -72,6 +77,8 @@ class Prune(Pass):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"is {value}", where=f"prune{{{name}}}", hint="at least 1")
+        if self.refit == "blocks":
+            require_torch()
         if self.importance == "effect" and self.calibration is None:
             raise UsageError(
                 "needs calibration data", where="prune{importance=effect}", hint="--calibration DATA"
@@ -92,7 +99,8 @@ class Prune(Pass):
             unseen = split.test(dataset)
             judge = Judge(numerics.reference(program), unseen, unseen.labels)
         orders = self._orders(program, groups, dataset)
-        shop = Workshop(program, groups, orders, dataset, judge, self.augment, context)
+        together = dataset is not None and self._fits_blocks
+        shop = Workshop(program, groups, orders, dataset, judge, self.augment, context, together)
         if dataset is not None and self.importance not in ("l1", "l2") and not self.ratio and len(groups) > 1:
             shop = replace(shop, orders=trials.corrected(shop, self.multiple))
         found = self._search(shop)
@@ -138,6 +146,10 @@ class Prune(Pass):
             self._budget.require(quality, program.graph.name, self.best_effort, context.warn)
         elif quality.agreement is not None and quality.agreement < ALARMING:
             context.warn(f"pruning left {quality} on samples held out: prune less, or set a budget")
+
+    @property
+    def _fits_blocks(self) -> bool:
+        return self.refit == "blocks" or (self.refit == "auto" and has_torch())
 
     @property
     def _is_on(self) -> bool:

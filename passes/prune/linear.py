@@ -48,6 +48,13 @@ class Layer:
         """Whether a bias can be stored: a MatMul without an addition after it has no room for one."""
         return self.node.op_type != "MatMul" or self.result is not self.node.outputs[0]
 
+    @property
+    def bias(self) -> oir.Value | None:
+        """The vector that is added to the results, if there is one."""
+        holder, index = _bias(self.node)
+        value = holder.inputs[index] if len(holder.inputs) > index else None
+        return value if shape(value) == (self.weight.shape[0] * self.weight.shape[2],) else None
+
     def results(self, array: Array) -> Single:
         """The results as [rows, channels]."""
         moved = np.moveaxis(array, 1, -1) if self.node.op_type == "Conv" else array

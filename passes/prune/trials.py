@@ -37,7 +37,7 @@ def corrected(shop: Workshop, multiple: int) -> list[Order]:
     if count < _LEAST:
         return list(shop.orders)
     some = split.first(shop.dataset, min(count, _MOST))
-    quiet = replace(shop, dataset=some, judge=None, context=Context())
+    quiet = replace(shop, dataset=some, judge=None, context=Context(), blocks=False)
     answers = Answers.of(shop.program, islice(split.test(shop.dataset), _JUDGES))
     found = []
     with shop.context.progress.task("trying groups", len(shop.groups)) as advance:

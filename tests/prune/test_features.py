@@ -11,6 +11,7 @@ from edgecut.ir.program import Program
 from edgecut.passes.base import Context
 from edgecut.passes.finetune import features
 from edgecut.passes.numerics import Runner
+from edgecut.passes.prune import narrow
 from edgecut.passes.prune.channels import Prune
 
 Build = Callable[..., Program]
@@ -35,7 +36,7 @@ def samples(count: int) -> list[dict[str, np.ndarray]]:
 
 def test_narrow_places_are_where_all_hangs_on_one_value(program: Program) -> None:
     """Not before any weights (t), not inside of a branch (b), not what is only activated or moved (a, p)."""
-    assert features.narrow(program) == ["r", "u", "e", "f"]
+    assert narrow.places(program) == ["r", "u", "e", "f"]
 
 
 def test_where_all_channels_are_left_values_are_compared_as_they_are(program: Program) -> None:
