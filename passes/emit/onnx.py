@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 from edgecut.ir import annotations as notes
 from edgecut.ir import files, sessions
-from edgecut.ir.annotations import AnyBatch, Artifact, Artifacts, CloudChecks, Plan, Wire
+from edgecut.ir.annotations import AnyBatch, Artifact, Artifacts, CloudChecks, Wire
 from edgecut.ir.errors import ConstraintError, ModelError
 from edgecut.ir.manifest import TensorRtRecord
 from edgecut.ir.program import Program
-from edgecut.passes.base import Context, Pass
+from edgecut.passes.base import Context
+from edgecut.passes.emit import planned
 from edgecut.runtime import batching
 from edgecut.targets import onnx as target
 from edgecut.targets.onnx import tensorrt
@@ -21,19 +22,11 @@ FOLDER = "cloud"
 
 
 @dataclass(frozen=True)
-class EmitOnnx(Pass):
+class EmitOnnx(planned.Planned):
     """Writes ``cloud/<model>_cut<k>/`` for each cut that leaves the cloud something to do."""
 
     name: ClassVar[str] = "emit-onnx"
     version: ClassVar[int] = 2
-
-    def check_before(self, program: Program) -> None:
-        """The cuts must have been chosen.
-
-        Raises:
-            ModelError: There is no plan.
-        """
-        notes.require(program.model, Plan, "run the pass partition first")
 
     def run(self, program: Program, context: Context) -> Program:
         """Write the repository below ``context.output`` and record its files.
@@ -43,9 +36,8 @@ class EmitOnnx(Pass):
             ModelError: A cut's cloud half cannot be made, or ONNX Runtime does not load it.
             TargetError: The disk is full or the place cannot be written.
         """
-        plan = notes.require(program.model, Plan, "run the pass partition first")
+        cuts = planned.cuts(program)
         wire = {name: form for name, v in program.values().items() if (form := notes.get(v, Wire))}
-        cuts = [figures.cut for figures in plan.cuts]
         any_batch = notes.get(program.model, AnyBatch) is not None
         emitted = target.emit(program, cuts, wire, any_batch=any_batch)
         folder = context.output / FOLDER

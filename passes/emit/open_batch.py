@@ -7,27 +7,19 @@ from typing import ClassVar
 
 from edgecut.ir import annotations as notes
 from edgecut.ir import coded
-from edgecut.ir.annotations import AnyBatch, Plan, Router
+from edgecut.ir.annotations import AnyBatch, Router
 from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
-from edgecut.passes.base import Context, Pass
-from edgecut.passes.emit import batching
+from edgecut.passes.base import Context
+from edgecut.passes.emit import batching, planned
 from edgecut.targets.tflite import dynamic
 
 
 @dataclass(frozen=True)
-class OpenBatch(Pass):
+class OpenBatch(planned.Planned):
     """Lets the halves that are emitted next take any number of samples along the first dimension."""
 
     name: ClassVar[str] = "open-batch"
-
-    def check_before(self, program: Program) -> None:
-        """The cuts must have been chosen.
-
-        Raises:
-            ModelError: There is no plan.
-        """
-        notes.require(program.model, Plan, "run the pass partition first")
 
     def run(self, program: Program, context: Context) -> Program:
         """Note it on the program, after a look at whether it can be.
@@ -40,9 +32,8 @@ class OpenBatch(Pass):
         if notes.get(program.model, Router) is not None:
             what = "a router decides for one sample at a time"
             raise ConstraintError(what, hint="leave out --dynamic-batch, or --mode input")
-        plan = notes.require(program.model, Plan, "run the pass partition first")
-        for figures in plan.cuts:
-            for item in coded.of_cut(program, figures.cut):
+        for cut in planned.cuts(program):
+            for item in coded.of_cut(program, cut):
                 if item.is_transformed or item.spec.coder != "none":
                     what = f"is sent as {item.spec}, which codes one sample at a time"
                     raise ConstraintError(

@@ -9,17 +9,17 @@ from typing import ClassVar
 
 from edgecut.ir import annotations as notes
 from edgecut.ir import files
-from edgecut.ir.annotations import Artifact, Artifacts, Plan, Wire
+from edgecut.ir.annotations import Artifact, Artifacts, Wire
 from edgecut.ir.program import Program
-from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.emit import open_batch, verifying
+from edgecut.passes.base import Context, option
+from edgecut.passes.emit import open_batch, planned, verifying
 from edgecut.targets import tflite as target
 
 FILE = "edge/model.tflite"
 
 
 @dataclass(frozen=True)
-class EmitTflite(Pass):
+class EmitTflite(planned.Planned):
     """Writes ``edge/model.tflite``, with one signature per cut that leaves the edge something to do."""
 
     name: ClassVar[str] = "emit-tflite"
@@ -29,14 +29,6 @@ class EmitTflite(Pass):
     )
     data: Path | None = option(None, help="inputs to verify with (seeded noise if none)", file=True)
 
-    def check_before(self, program: Program) -> None:
-        """The cuts must have been chosen.
-
-        Raises:
-            ModelError: There is no plan.
-        """
-        notes.require(program.model, Plan, "run the pass partition first")
-
     def run(self, program: Program, context: Context) -> Program:
         """Write the file below ``context.output``, record it, and say how the crossing tensors are held.
 
@@ -45,8 +37,7 @@ class EmitTflite(Pass):
             CheckError: ``verify`` found a group whose result differs.
             TargetError: The disk is full or the place cannot be written.
         """
-        plan = notes.require(program.model, Plan, "run the pass partition first")
-        cuts = [figures.cut for figures in plan.cuts]
+        cuts = planned.cuts(program)
         emitted = target.emit(program, cuts, open_batch.batches(program))
         self._annotate(program, emitted.wire)
         context.metrics["signatures"] = float(len(emitted.signatures))
