@@ -19,6 +19,11 @@ from edgecut.targets.tflite import functions, lir
 from edgecut.targets.tflite.lir import Array, Graph, Quant, Tensor
 from edgecut.targets.tflite.ops.base import Call, Lowered, Unsupported, dtype_reason, is_stored
 
+# What TFLite cannot say, whatever the attributes.
+_WITHOUT = dict.fromkeys(
+    ("NonMaxSuppression", "NonZero", "Unique", "Compress"), "the size of its result depends on the data"
+)
+
 
 @dataclass
 class Imported:
@@ -88,7 +93,7 @@ class _Importer:
         """Lower what ONNX defines an operator by, if it does."""
         body = functions.definition(call)
         if body is None:
-            raise Unsupported(f"no lowering for {kind}")
+            raise Unsupported(_WITHOUT.get(kind, f"no lowering for {kind}"))
         inner = _Importer(body, call.sources)
         given = {v.name: t for v, t in zip(call.node.inputs, call.inputs, strict=True) if v is not None and t}
         inner.tensors |= {v: given[v.name] for v in body.graph.inputs if v.name in given}

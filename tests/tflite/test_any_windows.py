@@ -238,6 +238,18 @@ def resize(draw: Draw) -> Fields:
     }
 
 
+def grid_sample(draw: Draw) -> Fields:
+    """Places in the image, at its border, and outside."""
+    x = image(draw, 2, 2, 1, 5)
+    places = (x.shape[0], draw(st.integers(1, 3)), draw(st.integers(1, 3)), 2)
+    random = np.random.default_rng(draw(st.integers(0, 999)))
+    grid = random.uniform(-2.5, 2.5, places).astype("f4")
+    made = node("GridSample", "x g", mode=draw(st.sampled_from(["nearest", "linear", "cubic"])),
+                padding_mode=draw(st.sampled_from(["zeros", "border", "reflection"])),
+                align_corners=draw(st.integers(0, 1)))  # fmt: skip
+    return {"node": made, "arrays": {"x": x, "g": grid}}
+
+
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
@@ -282,7 +294,7 @@ def recurrent(draw: Draw) -> Fields:
 
 FAMILIES = [
     transposed, convolution, pool, whole_pool, product, gemm, reduction, logarithm_of_sums, normalization,
-    resize, recurrent,
+    resize, grid_sample, recurrent,
 ]  # fmt: skip
 
 

@@ -14,8 +14,11 @@ STORED = ("int8", "uint8", "int16", "int32")
 
 def quantize(call: Call) -> Tensor:
     """float32 -> integers, one scale for all."""
-    x, quant, dtype = call.input(0), _quant(call), _dtype(call)
     call.float_only()
+    x, dtype = call.input(0), _dtype(call)
+    if call.known(1) is None or (call.has(2) and call.known(2) is None):
+        return _quantize_by_computed(call, x, dtype)
+    quant = _quant(call)
     if not quant.per_tensor and dtype.name in STORED[:2]:
         return _quantize_rows(call, x, quant, dtype)
     call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
@@ -24,6 +27,14 @@ def quantize(call: Call) -> Tensor:
     out = call.emit("QUANTIZE", [x], x.shape, dtype)
     out.quant = quant
     return out
+
+
+def _quantize_by_computed(call: Call, x: Tensor, dtype: np.dtype[np.generic]) -> Tensor:
+    """A scale that follows from the data, as dynamic quantization has it."""
+    scale = call.input(1)
+    call.need(dtype.name in STORED[:2] and int(np.prod(scale.shape)) == 1, "scales that are computed")
+    zero = call.cast(call.reshape(call.input(2), ()), FLOAT) if call.has(2) else call.scalar(0.0)
+    return _rounded(call, x, call.reshape(scale, ()), zero, dtype)
 
 
 def dequantize(call: Call) -> Tensor:
@@ -42,7 +53,10 @@ def dequantize(call: Call) -> Tensor:
 
 def _quantize_rows(call: Call, x: Tensor, quant: Quant, dtype: np.dtype[np.generic]) -> Tensor:
     """One scale per channel, which no kernel has, in plain arithmetic."""
-    scale, zero = _along(x, quant)
+    return _rounded(call, x, *_along(x, quant), dtype)
+
+
+def _rounded(call: Call, x: Tensor, scale: Tensor, zero: Tensor, dtype: np.dtype[np.generic]) -> Tensor:
     limits = np.iinfo(dtype.name)
     rounded = call.binary("ADD", call.unary("ROUND", call.binary("DIV", x, scale)), zero)
     low, high = call.scalar(float(limits.min)), call.scalar(float(limits.max))

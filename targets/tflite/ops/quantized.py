@@ -11,6 +11,8 @@ from edgecut.targets.tflite.ops.conv import convolution
 from edgecut.targets.tflite.ops.matmul import product
 
 STORED = ("int8", "uint8")
+_WHOLE = 1 << 24
+"""Up to here float32 holds all whole numbers."""
 
 
 def qlinear_conv(call: Call) -> Tensor:
@@ -35,16 +37,48 @@ def qlinear_matmul(call: Call) -> Tensor:
 def matmul_integer(call: Call) -> Tensor:
     """Integers less their zero points, multiplied: exact in float32 while sums stay below 2^24."""
     a, b = (_shifted(call, i, 2 + i) for i in (0, 1))
-    longest = call.input(0).shape[-1] if call.input(0).rank else 1
-    call.need(longest * 255 * 255 < 1 << 24, f"sums of {longest} products, which float32 does not hold")
-    return call.cast(product(call, a, b), INT32)
+    depth = a.shape[-1] if a.rank else 1
+    parts = next(n for n in range(1, depth + 1) if _is_exact(b, -(-depth // n)))
+    if parts == 1:
+        return call.cast(product(call, a, b), INT32)
+    call.need(b.rank == 2 and a.rank > 1, f"sums of {depth} products, which float32 does not hold")
+    return _in_parts(call, a, b, -(-depth // parts))
+
+
+def _is_exact(weights: Tensor, depth: int) -> bool:
+    """Whether float32 holds all sums of so many products with bytes."""
+    if weights.data is None or weights.rank != 2:
+        return depth * 255 * 255 < _WHOLE
+    sizes = np.abs(lir.real(weights))
+    starts = range(0, len(sizes), depth)
+    return max(float(sizes[i : i + depth].sum(0).max()) for i in starts) * 255 < _WHOLE
+
+
+def _in_parts(call: Call, a: Tensor, b: Tensor, depth: int) -> Tensor:
+    """The product of ``depth`` columns with as many rows at a time, added as integers."""
+    found: Tensor | None = None
+    for start in range(0, a.shape[-1], depth):
+        size = min(depth, a.shape[-1] - start)
+        left = _cut(call, a, a.rank - 1, start, size)
+        made = call.cast(product(call, left, _cut(call, b, 0, start, size)), INT32)
+        found = made if found is None else call.binary("ADD", found, made)
+    assert found is not None
+    return found
+
+
+def _cut(call: Call, x: Tensor, axis: int, start: int, size: int) -> Tensor:
+    if x.data is not None:
+        return lir.constant(x.data.take(range(start, start + size), axis), x.quant)
+    begin, shape = [0] * x.rank, list(x.shape)
+    begin[axis], shape[axis] = start, size
+    return call.emit("SLICE", [x, lir.integers(begin), lir.integers(shape)], shape)
 
 
 def conv_integer(call: Call) -> Tensor:
     """The same as a convolution."""
     x, weights = (_shifted(call, i, 2 + i) for i in (0, 1))
     longest = int(np.prod(weights.shape[1:]))
-    call.need(longest * 255 * 255 < 1 << 24, f"sums of {longest} products, which float32 does not hold")
+    call.need(longest * 255 * 255 < _WHOLE, f"sums of {longest} products, which float32 does not hold")
     return call.cast(convolution(call, x, weights, None), INT32)
 
 
@@ -83,15 +117,29 @@ def _quantized(call: Call, tensor: Tensor, index: int) -> Tensor:
 
 
 def _shifted(call: Call, index: int, zero: int) -> Tensor:
+    """Integers less their zero points; constants stay as they are stored."""
     tensor = call.input(index)
     call.need(tensor.dtype.name in STORED, f"from {tensor.dtype}")
-    points = call.constant(zero, "zero point") if call.has(zero) else np.zeros((), np.float32)
-    call.need(points.size == 1, "one zero point per row or column")
+    if call.has(zero) and call.known(zero) is None:
+        point = call.input(zero)
+        call.need(int(np.prod(point.shape)) == 1, "one zero point per row or column")
+        return call.binary("SUB", call.cast(tensor, FLOAT), call.cast(call.reshape(point, ()), FLOAT))
+    points = call.constant(zero, "zero point") if call.has(zero) else np.zeros(1, tensor.dtype)
+    call.need(points.size == 1 or (tensor.is_constant and index == 1), "one zero point per row or column")
+    if tensor.data is not None:
+        axis = 0 if call.kind == "ConvInteger" else tensor.rank - 1
+        return _constant(tensor.data, points.ravel(), axis)
     number = float(points.ravel()[0])
     plain = call.cast(tensor, FLOAT)
-    if plain.data is not None:
-        return lir.constant((plain.data - np.float32(number)).astype(np.float32))
     return call.binary("SUB", plain, call.scalar(number)) if number else plain
+
+
+def _constant(data: lir.Array, points: lir.Array, axis: int) -> Tensor:
+    moved = 128 if data.dtype == np.uint8 else 0
+    signed = (data.astype(np.int16) - moved).astype(np.int8)
+    points = points[:1] if (points == points[0]).all() else points
+    zeros = points.astype(np.int64) - moved
+    return lir.constant(signed, Quant(np.ones(zeros.shape, np.float32), zeros, axis if zeros.size > 1 else 0))
 
 
 LOWERINGS = {
