@@ -111,6 +111,27 @@ def test_expanded_operator_computes_the_same(case: int, opset: int) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1 if a.dtype == np.uint8 else 1e-5)
 
 
+@pytest.mark.parametrize("case", range(len(CASES)), ids=[c[0] for c in CASES])
+def test_expanded_operator_runs_on_the_edge(case: int) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    from edgecut.frontends.normalize import normalize
+    from edgecut.ir.extract import named_cut
+    from edgecut.targets import tflite
+
+    kind, arrays, outputs, attributes = CASES[case]
+    proto = model(kind, arrays, outputs, contrib.DOMAIN, 17, attributes)
+    first = next(iter(arrays))
+    inputs = {first: np.asarray(arrays[first])}
+    program = normalize(proto, {}, kind)
+    data = tflite.emit(program, [named_cut(program, "edge-only")]).data
+    made = Interpreter(model_content=data, num_threads=1).get_signature_runner("cut0")(**inputs)
+    for i, expected in enumerate(session(proto).run(None, inputs)):
+        # As above, and the exponential and error functions of two runtimes.
+        atol = 1 if expected.dtype == np.uint8 else 1e-4 * np.abs(expected).max()
+        np.testing.assert_allclose(made[f"y{i}"], expected, rtol=1e-4, atol=atol)
+
+
 @pytest.mark.parametrize("kind", ["LayerNormalization", "SimplifiedLayerNormalization"])
 def test_normalizations_that_the_optimizer_puts_into_the_standard_domain(kind: str) -> None:
     arrays = X | {"gamma": VECTOR["gamma"]}
