@@ -138,6 +138,8 @@ def _check_nodes(graph: onnx.GraphProto, opsets: Mapping[str, int], outer: set[s
         if not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=domain):
             name = f"{domain}.{node.op_type}" if domain else node.op_type
             hint = "export the model with operators of standard ONNX"
+            if domain == "com.microsoft.nchwc":
+                hint = "it was optimized for one processor: save it with ORT_ENABLE_EXTENDED, or as it was"
             raise ModelError(f"unknown operator {name} in node {place!r}", where=where, hint=hint)
         absent = next((name for name in node.input if name not in known), None)
         if absent is not None:

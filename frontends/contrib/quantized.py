@@ -35,6 +35,30 @@ def _joined(w: Writer) -> bool:
     return True
 
 
+def _dynamic(w: Writer) -> bool:
+    """Floats, rounded by what they are, times integers."""
+    numbers, scale, zero = (f"{w.base}/{part}" for part in ("numbers", "scale", "zero"))
+    w.make("DynamicQuantizeLinear", w.input(0), out=[numbers, scale, zero])
+    return _product(w, numbers, w.input(1), [zero, w.input(3)], [scale, w.input(2)], w.input(4))
+
+
+def _to_float(w: Writer) -> bool:
+    zeros, scales = [w.input(4), w.input(5)], [w.input(2), w.input(3)]
+    return _product(w, w.input(0), w.input(1), zeros, scales, w.input(6))
+
+
+def _product(w: Writer, a: str, b: str, zeros: list[str], scales: list[str], bias: str) -> bool:
+    """(a - zero) (b - zero), each times its scale, plus a bias."""
+    while zeros and not zeros[-1]:
+        zeros.pop()
+    whole = w.make("Cast", w.make("MatMulInteger", a, b, *zeros), to=1)
+    scale = w.make("Mul", *scales)
+    made = w.make("Mul", whole, scale, out="" if bias else w.output(0))
+    if bias:
+        w.make("Add", made, bias, out=w.output(0))
+    return True
+
+
 EXPANSIONS: dict[str, Expansion] = {
     "QuantizeLinear": _same,
     "DequantizeLinear": _same,
@@ -45,4 +69,6 @@ EXPANSIONS: dict[str, Expansion] = {
     "QLinearGlobalAveragePool": _between("GlobalAveragePool", 1),
     "QLinearAveragePool": _between("AveragePool", 1),
     "QLinearConcat": _joined,
+    "DynamicQuantizeMatMul": _dynamic,
+    "MatMulIntegerToFloat": _to_float,
 }

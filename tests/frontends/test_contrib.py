@@ -69,6 +69,10 @@ EMBED = {
 CONV = {"x": floats(1, 3, 6, 6), "w": floats(4, 3, 3, 3), "b": floats(4)}
 GEMM = {"x": floats(3, 4), "w": floats(4, 5), "c": floats(5)}
 
+MATRIX = RANDOM.integers(-127, 128, (8, 5)).astype("i1")
+DYNAMIC: dict[str, Any] = {"x": floats(3, 8), "w": MATRIX, "s": np.float32(0.02)}
+WHOLE = {"x": Q["x"].reshape(4, 8), "w": MATRIX, "xs": np.float32(0.1), "ws": np.float32(0.02)}
+
 CASES: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = [
     ("FusedMatMul", {"x": floats(2, 3, 4), "w": floats(2, 5, 4)}, 1, {"transB": 1, "alpha": 0.5}),
     ("FusedMatMul", {"x": floats(2, 4, 3), "w": floats(4, 5)}, 1, {"transA": 1}),
@@ -94,6 +98,13 @@ CASES: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = [
     ("QLinearAdd", Q | {"z": Q["x"][::-1], "zs": np.float32(0.3), "zz": np.uint8(5)} | OUT, 1, {}),
     ("QLinearSigmoid", Q | OUT, 1, {}),
     ("QLinearGlobalAveragePool", Q | OUT, 1, {"channels_last": 0}),
+    ("QLinearMul", Q | {"z": Q["x"][::-1], "zs": np.float32(0.3), "zz": np.uint8(5)} | OUT, 1, {}),
+    ("QLinearLeakyRelu", Q | OUT, 1, {"alpha": 0.3}),
+    ("QLinearAveragePool", Q | OUT, 1, {"kernel_shape": [2, 2], "channels_last": 0}),
+    ("DynamicQuantizeMatMul", DYNAMIC, 1, {}),
+    ("DynamicQuantizeMatMul", DYNAMIC | {"z": np.int8(3), "b": floats(5)}, 1, {}),
+    ("MatMulIntegerToFloat", WHOLE, 1, {}),
+    ("MatMulIntegerToFloat", WHOLE | {"xz": np.uint8(7), "wz": np.int8(-2), "b": floats(5)}, 1, {}),
     ("QLinearConcat", {"ys": OUT["ys"], "yz": OUT["yz"], **Q}, 1, {"axis": 1}),
 ]  # fmt: skip
 
@@ -146,6 +157,14 @@ def test_form_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
     onnx.save(model("Attention", BERT, 1, contrib.DOMAIN, 17, attributes), path)
     with pytest.raises(ModelError, match=r"unknown operator com\.microsoft\.Attention in node 'node'"):
         frontends.load(path, {})
+
+
+def test_layout_of_one_processor_is_refused_with_advice(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(model("Conv", CONV, 1, "com.microsoft.nchwc", 17, {}), path)
+    with pytest.raises(ModelError) as caught:
+        frontends.load(path, {})
+    assert "ORT_ENABLE_EXTENDED" in str(caught.value.hint)
 
 
 def test_network_that_onnx_runtime_optimized_is_imported_whole(tmp_path: Path, root: Path) -> None:
