@@ -226,6 +226,9 @@ What is refused is no error: such a node runs in the cloud, and `edgecut emit --
 Training operators, sequences, strings and the like have no counterpart in LiteRT. A test whose shapes or
 axes are computed at run time counts as passed where it passes with them constant, as networks have them.
 
+What ONNX says of NaN holds for comparisons and arithmetic; the kernels of LiteRT for Max, Min, Clip and Exp
+take it for a number.
+
 `make operators` makes this page anew; a test fails where it is out of date.
 
 | operator | pass | refused | reasons of the refusals |

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
-from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call, Unsupported
+from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
 
 
 def direct(kind: str, call: Call, types: tuple[np.dtype[np.generic], ...] = (FLOAT,)) -> Tensor:
@@ -179,22 +179,6 @@ def prelu(call: Call) -> Tensor:
     return call.emit("PRELU", [x, slope], x.shape)
 
 
-def cast(call: Call) -> Tensor:
-    """Change the type."""
-    x, dtype = call.input(0), _target(call)
-    call.need(x.dtype.name in _CASTS and dtype.name in _CASTS, f"from {x.dtype} to {dtype}")
-    if dtype == x.dtype:
-        return x
-    if dtype == BOOL:
-        x = call.cast(x, FLOAT) if x.dtype == np.float16 else x
-        return call.widened(
-            [x],
-            (FLOAT, INT32, INT64),
-            lambda t: call.binary("NOT_EQUAL", t[0], call.scalar(0, t[0].dtype), BOOL),
-        )
-    return call.emit("CAST", [x], x.shape, dtype)
-
-
 def reciprocal(call: Call) -> Tensor:
     """1 / x."""
     call.float_only()
@@ -227,32 +211,6 @@ def hyperbolic(sign: int, call: Call) -> Tensor:
     up, down = call.unary("EXP", x), call.unary("EXP", call.unary("NEG", x))
     both = call.binary("ADD" if sign > 0 else "SUB", up, down)
     return call.binary("MUL", both, call.scalar(0.5))
-
-
-_CASTS = (
-    "float32",
-    "int32",
-    "int64",
-    "uint8",
-    "int8",
-    "int16",
-    "bool",
-    "float16",
-    "float64",
-    "uint32",
-    "uint16",
-)
-
-
-def _target(call: Call) -> np.dtype[np.generic]:
-    if call.kind == "CastLike":
-        return call.input(1).dtype
-    import onnx_ir as oir
-
-    try:
-        return np.dtype(oir.DataType(call.attribute("to")).numpy())
-    except TypeError as error:
-        raise Unsupported("to a type without counterpart") from error
 
 
 def _bounds(call: Call) -> tuple[float, float]:
@@ -291,5 +249,5 @@ LOWERINGS = {
     "Abs": _of("ABS", FLOAT, INT32), "Sign": _of("SIGN", FLOAT, INT32),
     "Neg": _of("NEG", FLOAT, INT32, INT64),
     "Floor": _of("FLOOR"), "Ceil": _of("CEIL"), "Round": _of("ROUND"), "Not": _of("LOGICAL_NOT", BOOL),
-    "Cast": cast, "CastLike": cast, "Identity": identity, "Dropout": dropout,
+    "Identity": identity, "Dropout": dropout,
 }  # fmt: skip
