@@ -36,6 +36,18 @@ def integers(builder: Builder, values: Sequence[int]) -> int:
     return append(builder, struct.pack(f"<{len(values) + 1}i", len(values), *values))
 
 
+def floats(builder: Builder, values: bytes) -> int:
+    """A vector of float32, given as they are held."""
+    return append(builder, struct.pack("<I", len(values) // 4) + values)
+
+
+def longs(builder: Builder, values: bytes) -> int:
+    """A vector of int64, given as they are held: they begin at a multiple of eight, behind their number."""
+    builder.minalign = max(builder.minalign, 8)
+    behind = -(len(builder.Bytes) - builder.head) % 8
+    return append(builder, struct.pack("<I", len(values) // 8) + values + bytes(behind))
+
+
 def text(builder: Builder, value: str) -> int:
     """A string."""
     data = value.encode()

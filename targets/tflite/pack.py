@@ -13,7 +13,7 @@ import numpy as np
 
 from edgecut.ir.errors import ModelError
 from edgecut.targets.tflite import flat, lir
-from edgecut.targets.tflite.lir import Array, Op, Tensor
+from edgecut.targets.tflite.lir import Array, Op, Quant, Tensor
 
 SOURCE_MAP = "edgecut.source_map"
 BUILD = "edgecut.build"
@@ -69,13 +69,38 @@ class _Shared:
         return self.place
 
 
+class _Grids:
+    """Tables of quantization parameters. Equal ones, and equal vectors in them, are written once.
+
+    Per channel there is a zero point of 8 bytes beside a scale of 4, and nearly all zero points are zero.
+    """
+
+    def __init__(self) -> None:
+        self.tables: dict[tuple[bytes, bytes, int], int] = {}
+        self.scales: dict[bytes, int] = {}
+        self.zeros: dict[bytes, int] = {}
+        self.layout = flat.Layout(offsets=(2, 3), words=(6,), octets=())
+
+    def place(self, builder: Any, grid: Quant) -> int:
+        scale = np.asarray(grid.scale, "<f4").tobytes()
+        zero = np.asarray(grid.zero, "<i8").tobytes()
+        if (scale, zero, grid.axis) not in self.tables:
+            if scale not in self.scales:
+                self.scales[scale] = flat.floats(builder, scale)
+            if zero not in self.zeros:
+                self.zeros[zero] = flat.longs(builder, zero)
+            vectors = [self.scales[scale], self.zeros[zero]]
+            self.tables[scale, zero, grid.axis] = self.layout.write(builder, vectors, (grid.axis,), ())
+        return self.tables[scale, zero, grid.axis]
+
+
 class _Tensor(NamedTuple):
     name: str
     shape: tuple[int, ...]
     type: int
     buffer: int
     signature: tuple[int, ...] | None
-    quantization: Any
+    quantization: Quant | None
 
 
 class _Operator(NamedTuple):
@@ -94,6 +119,7 @@ class _Subgraph(NamedTuple):
     operators: list[_Operator]
     inputs: list[int]
     outputs: list[int]
+    grids: _Grids
 
     def Pack(self, builder: Any) -> int:  # noqa: N802 (the generated classes call it so)
         tensors = flat.places(builder, self._tensors(builder))
@@ -116,7 +142,7 @@ class _Subgraph(NamedTuple):
                     shapes[shape] = flat.integers(builder, shape)
                 targets[slot] = shapes[shape]
             if item.quantization is not None:
-                targets[4] = item.quantization.Pack(builder)
+                targets[4] = self.grids.place(builder, item.quantization)
             slots = tuple(targets)
             if slots not in layouts:
                 layouts[slots] = flat.Layout(offsets=slots, words=(2,), octets=(1, 8))
@@ -180,6 +206,7 @@ class _Packer:
         self.buffers: dict[bytes, int] = {}
         self.codes: dict[tuple[str, int], int] = {}
         self.options: dict[str, _Shared] = {}
+        self.grids = _Grids()
         self.bytes = 0
 
     def run(self, signatures: Sequence[Signature], build: dict[str, Any]) -> bytes:
@@ -230,7 +257,7 @@ class _Packer:
         inputs, outputs = (
             [indices[t] for t in some.values()] for some in (signature.inputs, signature.outputs)
         )
-        self.model.subgraphs.append(_Subgraph(signature.key, tensors, operators, inputs, outputs))
+        self.model.subgraphs.append(_Subgraph(signature.key, tensors, operators, inputs, outputs, self.grids))
         self.model.signatureDefs.append(self.signature(signature, indices))
         return [sorted(op.sources, key=lambda s: (self.rank.get(s, -1), s)) for op in ops]
 
@@ -241,13 +268,7 @@ class _Packer:
         if any(tensor.open):
             pairs = zip(tensor.shape, tensor.open, strict=True)
             signature = tuple(-1 if is_open else n for n, is_open in pairs)
-        quantization = None
-        if tensor.quant is not None:
-            quantization = self.schema.QuantizationParametersT()
-            quantization.scale = [float(s) for s in tensor.quant.scale]
-            quantization.zeroPoint = [int(z) for z in tensor.quant.zero]
-            quantization.quantizedDimension = tensor.quant.axis
-        return _Tensor(name, tensor.shape, _type(tensor.dtype), buffer, signature, quantization)
+        return _Tensor(name, tensor.shape, _type(tensor.dtype), buffer, signature, tensor.quant)
 
     def operator(self, op: Op, indices: dict[Tensor, int]) -> _Operator:
         inputs = [-1 if t is None else indices[t] for t in op.inputs]

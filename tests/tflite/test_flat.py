@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import flatbuffers
+import numpy as np
 from flatbuffers import number_types
 from flatbuffers.table import Table
 from hypothesis import given
@@ -59,3 +60,33 @@ def test_tables_of_any_layout_are_read_back(slots: list[int], data: Any, size: i
         assert [
             table.Get(number_types.Uint8Flags, table.Pos + _field(table, s)) for s in by_kind["b"]
         ] == octets
+
+
+@given(
+    reals=st.lists(st.floats(width=32, allow_nan=False), max_size=7),
+    numbers=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=7),
+    before=st.text(max_size=9),
+    size=st.sampled_from([0, 1 << 16]),
+)
+def test_vectors_of_wide_numbers_are_aligned(
+    reals: list[float], numbers: list[int], before: str, size: int
+) -> None:
+    builder = flatbuffers.Builder(size)
+    places = [
+        flat.text(builder, before.replace("\0", "")),
+        flat.longs(builder, np.asarray(numbers, "<i8").tobytes()),
+        flat.floats(builder, np.asarray(reals, "<f4").tobytes()),
+        flat.longs(builder, np.asarray(numbers[::-1], "<i8").tobytes()),
+    ]
+    builder.Finish(flat.Layout((0, 1, 2, 3), (), ()).write(builder, places, (), ()))
+    raw = builder.Output()
+    top = Table(raw, flatbuffers.encode.Get(flatbuffers.packer.uoffset, raw, 0))
+    for slot, flags, expected in (
+        (1, number_types.Int64Flags, numbers),
+        (2, number_types.Float32Flags, reals),
+        (3, number_types.Int64Flags, numbers[::-1]),
+    ):
+        start, width = top.Vector(_field(top, slot)), flags.bytewidth
+        assert top.VectorLen(_field(top, slot)) == len(expected)
+        assert start % width == 0
+        assert [top.Get(flags, start + width * i) for i in range(len(expected))] == expected
