@@ -41,7 +41,8 @@ def main() -> None:
     models = cache.files(names, small=False)
     work = arguments.environments / "made"
     asked, kinds = arguments.peers.split(","), arguments.kinds.split(",")
-    peers = [p for p in PEERS if p.name in asked and (arguments.environments / p.name / "ready").exists()]
+    able = [p for p in PEERS if (arguments.environments / p.name / "ready").exists()]
+    peers = [p for p in PEERS if p.name in asked and (p in able or not arguments.prepare)]
     made = {}
     for kind in kinds:
         for name in names:
@@ -62,7 +63,7 @@ def main() -> None:
             last = convert.once(EDGECUT_LAST, job)
             if last is not None:
                 made[kind, name, EDGECUT_LAST.name] = last
-            again = next((p for p in peers if p.name == AGAIN), None)
+            again = next((p for p in peers if p.name == AGAIN and p in able), None)
             if again is not None and (kind, name, AGAIN) in made and kind == "float":
                 job = convert.job(again, name, kind, models, arguments.environments, work)
                 made[kind, name, AGAIN] = convert.fresh(again, job, 1)

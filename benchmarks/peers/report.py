@@ -124,7 +124,40 @@ def _summary(names: Sequence[str], made: Mapping[Key, Converted], measured: Mapp
                 f"{alone} more run of which no peer's file tried here does; {tried.count(False)} were tried "
                 "with no peer."
             )
+            lines += _missed(kind, names, measured)
+    lines += _not_faster(names, measured)
     return "\n\n".join(lines)
+
+
+def _missed(kind: str, names: Sequence[str], measured: Mapping[Key, Measured]) -> list[str]:
+    """Where the best peer's file is faster, and where the smallest usable one is smaller."""
+    slower, larger = [], []
+    for name in names:
+        own, best = own_file(kind, name, measured), best_peer(kind, name, measured)
+        if own is None or best is None or not usable(kind, own):
+            continue
+        ratio = own.median_ms / best.median_ms
+        if round(ratio, 2) > 1.0:
+            gap = own.median_ms - best.median_ms
+            within = gap < max(m.median_ms - m.least_ms for m in (own, best))
+            slower.append(f"{name} ({ratio:.2f}{', within the spread' if within else ''})")
+        others = [m for p in PEERS if usable(kind, m := measured.get((kind, name, p.name))) and m]
+        least = min(m.bytes for m in others)
+        if own.bytes > least:
+            larger.append(f"{name} ({own.bytes / 1e3:.0f} against {least / 1e3:.0f} KB)")
+    return [
+        f"{kind}, {what} than a peer's file that runs: {', '.join(found)}."
+        for what, found in (("slower", slower), ("larger", larger))
+        if found
+    ]
+
+
+def _not_faster(names: Sequence[str], measured: Mapping[Key, Measured]) -> list[str]:
+    """Where our int8 file takes as long as our float one, or longer."""
+    pairs = {n: tuple(measured.get((kind, n, US)) for kind in KINDS) for n in names}
+    both = {n: small.median_ms / whole.median_ms for n, (whole, small) in pairs.items() if whole and small}
+    found = [f"{n} ({ratio:.2f})" for n, ratio in both.items() if round(ratio, 2) >= 1.0]
+    return [f"int8 over float of edgecut, not below 1: {', '.join(found) or 'none'}."] if both else []
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -140,7 +173,9 @@ float model, over the largest output. A peer's file that differs by more than 1e
 output) is marked wrong, and no best. edgecut keeps the model's own order of dimensions at inputs and outputs;
 onnx2tf gives them channels last, and so needs no TRANSPOSE there: *edgecut, NHWC* is the same model with its
 images channels last, and what the ratio is of. *of its float* is edgecut's int8 file over its float one.
-int8 is calibrated with the same eight samples everywhere; litert-torch's float file is quantized by
-ai-edge-quantizer. Conversion is the whole process, of edgecut the best of three runs; onnx2tf 2 was run
-beside it, the others once, before, on a busy machine: their seconds are upper bounds. Cells that are empty
-were not tried."""
+int8 is calibrated with the same eight samples everywhere; edgecut's is converted for this machine
+(`--edge local`), so that kernels which its profile finds no faster on integers stay in float; litert-torch's
+float file is quantized by ai-edge-quantizer. Where one is called slower within the spread, the medians are
+nearer to each other than one of them is to its own least. Conversion is the whole process, of edgecut the
+best of three runs; onnx2tf 2 was run beside it, the others once, before, on a busy machine: their seconds are
+upper bounds. Cells that are empty were not tried."""
