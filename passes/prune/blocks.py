@@ -33,6 +33,11 @@ _WORK, _SAMPLES, _NUMBERS = 1e10, (48, 1536), 1e8
 _JUDGES = 3
 
 
+def is_quick(program: Program) -> bool:
+    """Whether the least samples go through a program in about a minute, as often as it takes."""
+    return effects.size(program).macs * _SAMPLES[0] <= _WORK
+
+
 def refit(
     before: Program, after: Program, kept: Kept, dataset: Dataset, kind: Augment, progress: Progress
 ) -> None:

@@ -15,7 +15,7 @@ from edgecut.passes import numerics, split
 from edgecut.passes.augment import Augment
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.finetune.module import has_torch, require_torch
-from edgecut.passes.prune import choose, reconstruction, rules, search, trials
+from edgecut.passes.prune import blocks, choose, reconstruction, rules, search, trials
 from edgecut.passes.prune.attempt import Attempt, Workshop
 from edgecut.passes.prune.dims import ChannelGroup
 from edgecut.passes.prune.reconstruction import Order
@@ -53,7 +53,7 @@ class Prune(Pass):
     augment: Augment = option("none", help="flip: refit to every image mirrored too")
     refit: Literal["auto", "layers", "blocks"] = option(
         "auto",
-        help="layers: one after the other; blocks: then those of a block together; auto: blocks with torch",
+        help="layers: one by one; blocks: then those of a block together; auto: blocks with torch, if quick",
     )
     max_accuracy_drop: float | None = option(None, help="budget: points of top-1, with labels")
     min_sqnr: float | None = option(None, help="budget: dB at the worst output")
@@ -99,7 +99,7 @@ class Prune(Pass):
             unseen = split.test(dataset)
             judge = Judge(numerics.reference(program), unseen, unseen.labels)
         orders = self._orders(program, groups, dataset)
-        together = dataset is not None and self._fits_blocks
+        together = dataset is not None and self._fits_blocks(program)
         shop = Workshop(program, groups, orders, dataset, judge, self.augment, context, together)
         if dataset is not None and self.importance not in ("l1", "l2") and not self.ratio and len(groups) > 1:
             shop = replace(shop, orders=trials.corrected(shop, self.multiple))
@@ -147,9 +147,8 @@ class Prune(Pass):
         elif quality.agreement is not None and quality.agreement < ALARMING:
             context.warn(f"pruning left {quality} on samples held out: prune less, or set a budget")
 
-    @property
-    def _fits_blocks(self) -> bool:
-        return self.refit == "blocks" or (self.refit == "auto" and has_torch())
+    def _fits_blocks(self, program: Program) -> bool:
+        return self.refit == "blocks" or (self.refit == "auto" and has_torch() and blocks.is_quick(program))
 
     @property
     def _is_on(self) -> bool:

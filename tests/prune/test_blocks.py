@@ -17,7 +17,7 @@ from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context
 from edgecut.passes.numerics import Runner
-from edgecut.passes.prune import choose, newton, rules
+from edgecut.passes.prune import blocks, choose, newton, rules
 from edgecut.passes.prune.attempt import Workshop
 from edgecut.passes.prune.channels import Prune
 from edgecut.passes.prune.newton import Pairs
@@ -153,3 +153,11 @@ def test_without_torch_layers_are_refitted_and_blocks_are_an_error(
     assert pruned(program, data).bytes() == layers
     with pytest.raises(UsageError, match="PyTorch"):
         pruned(program, data, refit="blocks")
+
+
+def test_large_networks_are_left_to_their_layers(build: Build) -> None:
+    text = "net (float[1,64,{0},{0}] x) => (float[1,64,{0},{0}] y) {{ y = Conv<pads=[1,1,1,1]>(x, w) }}"
+    weights = random_weights({"w": (64, 64, 3, 3)}, 0)
+    small, large = (build(text.format(side), **weights) for side in (32, 128))  # 38 and 604 million
+    assert blocks.is_quick(small)
+    assert not blocks.is_quick(large)
