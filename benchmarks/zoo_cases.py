@@ -54,7 +54,8 @@ def measure(reference: Run, variant: Run, case: Case) -> Figures:
     return Figures(difference.accuracy[1], difference.agreement or 0.0, difference.sqnr_db)
 
 
-def cases() -> Iterator[Case]:
+def cases(*, ten_crops: bool = False) -> Iterator[Case]:
+    """All of them; with ten crops of each test image of ImageNet, or the one in its centre."""
     data = ZOO / "data"
     calibration = np.load(data / "cifar10/cifar10_train_calib_200.npz")["images"]
     test = np.load(data / "cifar10/cifar10_test_lossless_250.npz")
@@ -66,7 +67,10 @@ def cases() -> Iterator[Case]:
     features, labels = mfcc["mfcc"], mfcc["labels"]
     yield _case("DS-CNN", "kws_dscnn", "mfcc", features[:100], features[100:], labels[100:])
     images, classes = _imagenet(data / "imagenet")
-    yield _case("MobileNetV2", "mobilenetv2_imagenet", "input", images[:40], images[40:], classes[40:])
+    centres, count = images[:, 0], 10 if ten_crops else 1
+    test = images[40:, :count].reshape(-1, *centres.shape[1:])
+    labels = classes[40:].repeat(count)
+    yield _case("MobileNetV2", "mobilenetv2_imagenet", "input", centres[:40], test, labels)
 
 
 def _case(name: str, model: str, input_: str, calibration: Array, test: Array, labels: Array) -> Case:
@@ -76,6 +80,7 @@ def _case(name: str, model: str, input_: str, calibration: Array, test: Array, l
 
 
 def _imagenet(folder: Path) -> tuple[Array, NDArray[np.int64]]:
+    """Images as [images, crops, channels, 224, 224], and their classes."""
     import csv
 
     from PIL import Image
@@ -85,7 +90,14 @@ def _imagenet(folder: Path) -> tuple[Array, NDArray[np.int64]]:
     images = []
     for index in order:
         with Image.open(folder / "images" / rows[index]["file"]) as image:
-            left, top = (image.width - 224) // 2, (image.height - 224) // 2
-            pixels = np.asarray(image.convert("RGB").crop((left, top, left + 224, top + 224)), np.float32)
-        images.append((pixels / 127.5 - 1).transpose(2, 0, 1))
+            crops = _ten_crops(np.asarray(image.convert("RGB"), np.float32))
+        images.append((crops / 127.5 - 1).transpose(0, 3, 1, 2))
     return np.stack(images), np.asarray([int(rows[i]["class_index_1001"]) for i in order])
+
+
+def _ten_crops(pixels: Array) -> Array:
+    """The centre and the corners, and all of them mirrored: [10, 224, 224, 3]."""
+    down, right = pixels.shape[0] - 224, pixels.shape[1] - 224
+    corners = [(down // 2, right // 2), (0, 0), (0, right), (down, 0), (down, right)]
+    found = np.stack([pixels[y : y + 224, x : x + 224] for y, x in corners])
+    return np.concatenate([found, found[:, :, ::-1]])

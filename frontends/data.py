@@ -52,7 +52,7 @@ def load(
             ``.npy`` for the only input; or a folder of images, perhaps with ``labels.csv``.
         inputs: What the model takes.
         limit: Use only so many samples, from the start.
-        classes: Number of classes of the model: chooses between columns of ``labels.csv``.
+        classes: Number of classes of the model: chooses between columns of ``labels.csv``, and bounds labels.
 
     Raises:
         ModelError: The data are absent, unreadable, empty, or do not fit the inputs.
@@ -65,6 +65,8 @@ def load(
         found = _arrays(path, inputs)
     else:
         raise ModelError("is no data", where=str(path), hint=".npz, .npy, or a folder of images")
+    if classes is not None and found.labels is not None:
+        _check_labels(found.labels, classes, path)
     if limit is None or limit >= len(found):
         return found
     labels = found.labels if found.labels is None else found.labels[:limit]
@@ -115,6 +117,15 @@ def _fits(item: arrays.Stored, spec: TensorSpec) -> bool:
     except ModelError:
         return False
     return True
+
+
+def _check_labels(labels: NDArray[np.int64], classes: int, path: Path) -> None:
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        what = (
+            f"sample {wrong[0]} has the label {labels[wrong[0]]}, but the model has {classes} classes, from 0"
+        )
+        raise ModelError(what, where=str(path))
 
 
 def _labels(stored: arrays.Stored, size: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from edgecut.passes.finetune import distil
 from edgecut.passes.finetune.distil import Training
 from edgecut.passes.finetune.module import require_torch
 from edgecut.passes.finetune.variety import Kind
+from edgecut.passes.quantize import checks
 from edgecut.passes.quantize.budget import Budget, Judge
 
 
@@ -57,6 +58,7 @@ class Finetune(Pass):
         """Refuse options that make no sense, a quantized program, and a Python without torch."""
         if self.calibration is None:
             raise UsageError("finetune needs calibration data", hint="--calibration DATA: real inputs")
+        checks.limits(self._budget)
         for name in ("epochs", "batch", "patience", "samples", "learning_rate"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -70,10 +72,11 @@ class Finetune(Pass):
     def run(self, program: Program, context: Context) -> Program:
         """Train, and judge on the held-out samples."""
         assert self.calibration is not None
-        dataset = data.load(self.calibration, program.inputs, self.samples)
+        dataset = data.load(self.calibration, program.inputs, self.samples, numerics.classes(program))
         if len(dataset) < split.EVERY:
             what = f"{len(dataset)} samples are too few to train on"
             raise ModelError(what, where=str(self.calibration), hint="at least 100")
+        checks.judged(dataset, self.calibration, self._budget, program)
         teacher, unseen = numerics.reference(program), split.test(dataset)
         judge = Judge(teacher, unseen, unseen.labels)
         before = judge.quality(program)

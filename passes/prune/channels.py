@@ -20,6 +20,7 @@ from edgecut.passes.prune.attempt import Attempt, Workshop
 from edgecut.passes.prune.dims import ChannelGroup
 from edgecut.passes.prune.reconstruction import Order
 from edgecut.passes.prune.sensitivity import sensitivities
+from edgecut.passes.quantize import checks
 from edgecut.passes.quantize.budget import Budget, Judge, Quality
 
 # Share of equal answers below which the user is told without having asked.
@@ -71,6 +72,7 @@ class Prune(Pass):
             raise UsageError(f"is {self.speedup}", where="prune{speedup}", hint="1.5: half as fast again")
         if sum(map(bool, (self.ratio, self.macs, self.size, self.speedup > 1))) > 1:
             raise UsageError("takes one of ratio, macs, size and speedup", where="prune")
+        checks.limits(self._budget)
         if self._budget and self.calibration is None:
             raise UsageError("needs calibration data to judge its budget by", where="prune")
         for name in ("multiple", "samples"):
@@ -161,10 +163,11 @@ class Prune(Pass):
     def _load(self, program: Program) -> Dataset | None:
         if self.calibration is None:
             return None
-        dataset = data.load(self.calibration, program.inputs, self.samples)
+        dataset = data.load(self.calibration, program.inputs, self.samples, numerics.classes(program))
         if len(dataset) < split.EVERY:
             what = f"{len(dataset)} samples are too few to refit weights to"
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}, better 100")
+        checks.judged(dataset, self.calibration, self._budget, program)
         return dataset
 
     def _orders(

@@ -17,6 +17,7 @@ from edgecut.passes import effects, numerics, split
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.prune import fours, linear, refit
 from edgecut.passes.prune.linear import Layer
+from edgecut.passes.quantize import checks
 from edgecut.passes.quantize.budget import Budget, Judge, Quality
 from edgecut.targets import spec
 from edgecut.targets.onnx import sparsity
@@ -53,6 +54,7 @@ class Sparsify(Pass):
         """Refuse a server without sparse kernels, and a program whose weights are settled already."""
         if self.samples is not None and self.samples < 1:
             raise UsageError(f"is {self.samples}", where="sparsify{samples}", hint="at least 1")
+        checks.limits(self._budget)
         if self._budget and self.calibration is None:
             raise UsageError("needs calibration data to judge its budget by", where="sparsify")
         profile = annotations.get(program.model, Profile)
@@ -108,10 +110,11 @@ class Sparsify(Pass):
     ) -> Program:
         """The better of this and what least squares makes of it, on samples held out."""
         assert self.calibration is not None
-        dataset = data.load(self.calibration, program.inputs, self.samples)
+        dataset = data.load(self.calibration, program.inputs, self.samples, numerics.classes(program))
         if len(dataset) < split.EVERY:
             what = f"{len(dataset)} samples are too few to refit weights to"
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}, better 100")
+        checks.judged(dataset, self.calibration, self._budget, program)
         unseen = split.test(dataset)
         judge = Judge(numerics.reference(program), unseen, unseen.labels)
         found = program.copy()

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecut.ir import extract, work
 from edgecut.ir.program import nbytes
@@ -28,13 +30,16 @@ Share = tuple[float, float]
 # How the ranges that are started from follow from the data: clipped, and not.
 STARTS: tuple[Method, Method] = ("mse", "minmax")
 # Fewer samples say too little about how far others leave their range.
-FEWEST = 32
+FEWEST = 24
 # Of more samples only the first are looked at.
 MOST = 256
 # Operations of all trials together, so that this takes some seconds and not hours.
 _MACS = 1e12
 _TRIALS = 8
-_KEPT_BYTES = 64 << 20
+# Values that need more than this on the fewest samples keep the ranges that are started from.
+_KEPT_BYTES = 192 << 20
+# Walked are the ends of groups that make at least this much of the average error.
+_WORTH = 0.1
 # Beyond what was seen; then both ends walk in such steps as long as that helps.
 _WIDER = (1.12, 1.25)
 _STEP = 1.15
@@ -50,10 +55,10 @@ def shares(
         extremes: A float program with the least and greatest number of each value as its range.
         clipped: The same with ranges that cut outliers off, which are tried first.
         samples: Inputs; the first of them are used.
-        advance: Called after each group of values that share one grid.
+        advance: Called twice for each group of values that share one grid.
 
     Returns:
-        By name of the values that `wanted` names; none where the program is too large to try.
+        By name of the value, but for those whose grid is given; none where the program is too large to try.
     """
     program = extremes.program
     groups = _groups(extremes)
@@ -62,9 +67,15 @@ def shares(
     found: dict[str, Share] = {}
     if len(chosen) < FEWEST:
         return found
-    for names, values in groups:
-        trial = _Trial.of(extremes, names, chosen)
-        share = trial.best(_ratio(clipped, extremes, names[0]))
+    starts = []
+    for names, _ in groups:
+        ratio = _ratio(clipped, extremes, names[0])
+        starts.append(_start(extremes, names, chosen, ratio))
+        advance()
+    worth = _WORTH * sum(error for _, error in starts) / max(len(groups), 1)
+    for (names, values), (share, error) in zip(groups, starts, strict=True):
+        if error >= worth > 0:
+            share = _Trial.of(extremes, names, chosen).walk(share)
         found.update(dict.fromkeys(values, share))
         advance()
     return found
@@ -81,7 +92,7 @@ def ranged(extremes: Calibrated, found: Mapping[str, Share]) -> Calibrated:
 
 def count(model: Calibrated) -> int:
     """How often `shares` calls ``advance``."""
-    return len(_groups(model))
+    return 2 * len(_groups(model))
 
 
 def _groups(model: Calibrated) -> list[tuple[list[str], list[str]]]:
@@ -93,6 +104,17 @@ def _groups(model: Calibrated) -> list[tuple[list[str], list[str]]]:
         for own, group in groups
         if model.known_grid(group, found) is None
     ]
+
+
+def _start(
+    model: Calibrated, names: Sequence[str], samples: Sequence[Sample], ratio: Share
+) -> tuple[Share, float]:
+    """The best of the extremes, a share of them, and wider ranges, and its error."""
+    values = model.program.values()
+    if FEWEST * sum(nbytes(values[n]) for n in names) > _KEPT_BYTES:
+        return ratio, 0.0
+    trial = _Trial.of(model, names, samples)
+    return trial.better(((1.0, 1.0), ratio, *((w, w) for w in _WIDER)))
 
 
 def _ratio(clipped: Calibrated, extremes: Calibrated, name: str) -> Share:
@@ -114,13 +136,15 @@ class _Trial:
     """The values and the scores, per sample."""
     powers: Mapping[str, float]
     """Of the scores, over all samples."""
+    errors: NDArray[np.float64]
+    """Of each sample, when its error was last measured: the largest are measured first."""
 
     @classmethod
     def of(cls, model: Calibrated, names: Sequence[str], samples: Sequence[Sample]) -> _Trial:
         program = model.program
         values = program.values()
         size = sum(nbytes(values[n]) for n in names)
-        samples = samples[: max(FEWEST, _KEPT_BYTES // max(size, 1))]
+        samples = samples[: _KEPT_BYTES // max(size, 1)]
         inputs = [spec.name for spec in program.inputs]
         wanted = [scores(program, spec.name) for spec in program.outputs]
         run = Runner(program, [n for n in (*names, *wanted) if n not in inputs])
@@ -129,42 +153,61 @@ class _Trial:
             n: max(sum(float(np.sum(np.square(r[n], dtype=np.float64))) for r in real), 1e-30) for n in wanted
         }
         after = [n for n in wanted if n not in names]
+        unknown = np.zeros(len(samples))
         if not after:
-            return cls(model, names, None, frozenset(), samples, real, powers)
+            return cls(model, names, None, frozenset(), samples, real, powers, unknown)
         others = [n for n in inputs if n not in names]
         part = extract.subgraph(program, [*others, *names], after, "rest")
         reads = frozenset(spec.name for spec in part.inputs)
-        return cls(model, names, Runner(part), reads, samples, real, powers)
+        return cls(model, names, Runner(part), reads, samples, real, powers, unknown)
 
-    def best(self, first: Share) -> Share:
-        """Walk from the better of some shares to where the error grows again."""
-        best, least = (1.0, 1.0), self._error((1.0, 1.0), np.inf)
-        for share in (first, *((w, w) for w in _WIDER)):
+    def better(
+        self, tried: Iterable[Share], least: float = np.inf, best: Share = (1.0, 1.0)
+    ) -> tuple[Share, float]:
+        """The share of least error and its error, the best so far among them."""
+        for share in tried:
             error = self._error(share, least)
             if error < least:
                 best, least = share, error
+        return best, least
+
+    def walk(self, first: Share) -> Share:
+        """From a share on to where the error grows again."""
+        best, least = self.better((first,))
         for end in (1, 0):
+            if not any(self._extremes[half][end] for half in (0, 1)):
+                continue
             for step in (1 / _STEP, _STEP):
-                while True:
+                share = best
+                while _LEAST < share[end] < 2:
                     share = (best[0], best[1] * step) if end else (best[0] * step, best[1])
-                    error = self._error(share, least) if _LEAST < share[end] < 2 else np.inf
-                    if error >= least:
+                    found, error = self.better((share,), least, best)
+                    if found is best:
                         break
-                    best, least = share, error
+                    best, least = found, error
         return best
+
+    @cached_property
+    def _extremes(self) -> list[tuple[float, float]]:
+        """Least and greatest number in each half, zero among them."""
+        halves = [[r[n] for r in self.real[half::2] for n in self.names] for half in (0, 1)]
+        return [
+            (min(0.0, *(float(a.min()) for a in half)), max(0.0, *(float(a.max()) for a in half)))
+            for half in halves
+        ]
 
     def _error(self, share: Share, limit: float) -> float:
         """Squared error of the scores over their power; where it exceeds a limit, some of it."""
+        spans = [[part * end for part, end in zip(share, ends, strict=True)] for ends in self._extremes]
+        grids = [self.model.spanning(low, high) for low, high in reversed(spans)]
         total = 0.0
-        for half in (0, 1):
-            others = self.real[1 - half :: 2]
-            low = share[0] * min(float(r[n].min()) for r in others for n in self.names)
-            high = share[1] * max(float(r[n].max()) for r in others for n in self.names)
-            own = self.model.spanning(low, high)
-            for sample, real in zip(self.samples[half::2], self.real[half::2], strict=True):
-                total += self._noise({**sample, **{n: own.round(real[n]) for n in self.names}}, real)
-                if total >= limit:
-                    return total
+        for i in np.argsort(-self.errors, kind="stable"):
+            sample, real = self.samples[i], self.real[i]
+            rounded = {n: grids[i % 2].round(real[n]) for n in self.names}
+            self.errors[i] = self._noise({**sample, **rounded}, real)
+            total += float(self.errors[i])
+            if total >= limit:
+                break
         return total
 
     def _noise(self, rounded: Mapping[str, Array], real: Mapping[str, Array]) -> float:

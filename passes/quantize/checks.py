@@ -34,10 +34,24 @@ def options(
         raise UsageError(f"percentile is {percentile}", hint="above 50, at most 100")
     if samples is not None and samples < 1:
         raise UsageError(f"samples is {samples}", hint="at least 1")
-    if budget.min_agreement is not None and not 0 <= budget.min_agreement <= 1:
-        raise UsageError(f"min_agreement is {budget.min_agreement}", hint="a share: 0.99 for 99 %")
-    if budget.max_accuracy_drop is not None and budget.max_accuracy_drop < 0:
-        raise UsageError(f"max_accuracy_drop is {budget.max_accuracy_drop}", hint="points, 0 or more")
+    limits(budget)
+
+
+def limits(budget: Budget) -> None:
+    """Refuse limits that no model is within, or any is.
+
+    Raises:
+        UsageError: One of them is NaN, infinite or out of its range.
+    """
+    ranges = {
+        "min_agreement": (0.0, 1.0, "a share: 0.99 for 99 %"),
+        "max_accuracy_drop": (0.0, 100.0, "points, 0 to 100"),
+        "min_sqnr": (-numerics.MAX_SQNR_DB, numerics.MAX_SQNR_DB, "dB, such as 30"),
+    }
+    for name, (least, most, hint) in ranges.items():
+        limit = getattr(budget, name)
+        if limit is not None and not least <= limit <= most:
+            raise UsageError(f"{name} is {limit}", hint=hint)
 
 
 def program(program: Program, scheme: str, keep: Sequence[str]) -> None:
@@ -63,11 +77,20 @@ def dataset(dataset: Dataset, path: Path, budget: Budget, program: Program, *, h
     """Refuse data that a budget cannot be judged on.
 
     Raises:
-        ModelError: Too few samples to hold some out, no labels, or no class scores.
+        ModelError: Too few samples to hold some out, or what `judged` raises.
     """
     if hold_out and len(dataset) < split.EVERY:
         what = f"{len(dataset)} samples are too few to hold some out, which a budget is judged on"
         raise ModelError(what, where=str(path), hint=f"at least {split.EVERY}, better 100")
+    judged(dataset, path, budget, program)
+
+
+def judged(dataset: Dataset, path: Path, budget: Budget, program: Program) -> None:
+    """Refuse data without the labels, or a program without the scores, that a budget is judged by.
+
+    Raises:
+        ModelError: There are none.
+    """
     if budget.max_accuracy_drop is not None and dataset.labels is None:
         hint = "an array `labels`, labels.csv in a folder, or min_agreement instead"
         raise ModelError("has no labels, which max_accuracy_drop needs", where=str(path), hint=hint)
