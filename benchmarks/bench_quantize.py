@@ -44,10 +44,9 @@ def main() -> None:
         return
     logging.disable(logging.WARNING)
     print("## Quantization\n")
-    print("Top-1, agreement and signal to noise of the outputs with the float model, on test samples;")
-    print(
-        "(MobileNetV2: ten crops of each image); time of one inference in LiteRT, one thread, all variants in turns (median, quartiles).\n"
-    )
+    print("Top-1, agreement and signal to noise of the outputs with the float model, on test samples")
+    print("(MobileNetV2: ten crops of each image); time of one inference in LiteRT, one thread, all variants")
+    print("in turns (median, quartiles).\n")
     print("| model | int8 by | top-1 % | agreement % | SQNR dB | LiteRT us | of float |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
