@@ -1,1 +1,1 @@
-"""Placeholder docstring: say what this room holds."""
+"""Fewer bits for weights and activations, where the target gains by it and the outputs bear it."""

@@ -1,5 +1,6 @@
 """What cannot be quantized, and what cannot be calibrated with: told before any work is done."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def limits(budget: Budget) -> None:
     ranges = {
         "min_agreement": (0.0, 1.0, "a share: 0.99 for 99 %"),
         "max_accuracy_drop": (0.0, 100.0, "points, 0 to 100"),
-        "min_sqnr": (-numerics.MAX_SQNR_DB, numerics.MAX_SQNR_DB, "dB, such as 30"),
+        "min_sqnr": (-sys.float_info.max, sys.float_info.max, "dB, such as 30"),
     }
     for name, (least, most, hint) in ranges.items():
         limit = getattr(budget, name)
