@@ -187,14 +187,15 @@ def _ratio(times: dict[str, list[float]], name: str) -> str:
 
 
 SCRIPT = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from edgecut.frontends import data
 from edgecut.ir.program import Program
 from edgecut.passes.quantize import integers
 program = Program.load(Path(sys.argv[1]))
 samples = data.load(Path(sys.argv[2]), program.inputs)
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not of resource.getrusage, which begins with the peak of the process that started this one.
+def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 first = data.load(Path(sys.argv[2]), program.inputs, 1)
 integers.calibrated(program.copy(), first)
 before = peak()
