@@ -32,7 +32,7 @@ class CorrectBias(Pass):
 
     name: ClassVar[str] = "correct-bias"
     cacheable: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     numeric: ClassVar[bool] = True
 
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)

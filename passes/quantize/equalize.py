@@ -47,7 +47,7 @@ class Equalize(Pass):
     """Rescale channels between layers, before `quantize`, where that lowers the error of int8."""
 
     name: ClassVar[str] = "equalize"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
