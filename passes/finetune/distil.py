@@ -34,7 +34,7 @@ _BETTER = 0.999
 _LEAST = 1e-3
 # What is kept is the mean of the weights over about 1 / (1 - it) steps; each alone is noisy.
 _AVERAGE = 0.99
-# Share of the epochs in which products are of bfloat16, several times as fast on processors that have it.
+# Share of the epochs in which products are of bfloat16, faster on processors that have it.
 _COARSE = 0.9
 # First steps, in which the learning rate rises.
 _WARM = 20

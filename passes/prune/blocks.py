@@ -94,10 +94,8 @@ def _refit(
     )  # fmt: skip
     try:
         found = newton.fit(part, source, result, data, held_out)
-    except (
-        ModelError,
-        NotImplementedError,
-    ):  # no derivatives: layers stay as they are
+    except (ModelError, NotImplementedError):
+        # An operator without derivatives: the layers stay as they are.
         return
     for name, array in found.items():
         after.graph.initializers[name].const_value = oir.tensor(array, name=name)

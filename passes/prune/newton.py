@@ -259,19 +259,18 @@ class _Factors:
 
     def finish(self, samples: int) -> None:
         """Invert."""
-        self._read = self._read / samples
-        means = []
-        for name in ("_read", "_shown"):
-            moment = getattr(self, name)
-            diagonal = moment if moment.ndim == 2 else moment.diagonal(dim1=1, dim2=2)
-            mean = diagonal.mean(dim=1, keepdim=True) + 1e-20
-            means.append(float(mean.mean()))
-            if moment.ndim == 2:
-                setattr(self, name, 1 / (mean + 0 * moment))
-            else:
-                eye = self._torch.eye(moment.shape[1])
-                setattr(self, name, self._torch.linalg.inv(moment + _TAMING * mean[:, :, None] * eye))
-        self.scale = means[0] * means[1]
+        self._read, read = self._inverse(self._read / samples)
+        self._shown, shown = self._inverse(self._shown)
+        self.scale = read * shown
+
+    def _inverse(self, moment: Tensor) -> tuple[Tensor, float]:
+        """Of a moment, tamed, or of the mean of its diagonal where that is all there is; and that mean."""
+        diagonal = moment if moment.ndim == 2 else moment.diagonal(dim1=1, dim2=2)
+        mean = diagonal.mean(dim=1, keepdim=True) + 1e-20
+        if moment.ndim == 2:
+            return 1 / mean.expand_as(moment), float(mean.mean())
+        eye = self._torch.eye(moment.shape[1])
+        return self._torch.linalg.inv(moment + _TAMING * mean[:, :, None] * eye), float(mean.mean())
 
     def divide(self, matrix: Tensor) -> Tensor:
         """[groups, features, results], times the inverse."""

@@ -39,7 +39,7 @@ class Width:
         return {"potScaleInt16": False} if self is INT16 and kind in ("ADD", "SUB") else {}
 
 
-# The kernels of 16 bits for TANH and SOFTMAX are wrong by up to eleven steps, and that for LOGISTIC by the
+# The kernels of 16 bits for TANH and SOFTMAX are wrong by several steps, and that for LOGISTIC by the
 # whole range where it reads -32768. They are slower than float besides.
 INT8 = Width(
     np.dtype(np.int8),
@@ -52,8 +52,8 @@ INT16 = Width(np.dtype(np.int16), _MOVES, {})
 def accumulator(kind: str, x: Tensor, weights: Tensor, bias: Tensor) -> tuple[Tensor, dict[str, Any]]:
     """The bias of a kernel on 16 bits, and options, which say how wide its sums are.
 
-    In 64 bits LiteRT computes one product after the other; in 32, some twenty times faster, as matrix
-    product. So 32 where no input can overflow that, in convolutions and matrix products; the other kernels
+    In 64 bits LiteRT computes one product after the other; in 32 as a matrix product, much
+    faster. So 32 where no input can overflow that, in convolutions and matrix products; the other kernels
     have 64 only.
 
     Args:

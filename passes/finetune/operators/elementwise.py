@@ -12,29 +12,19 @@ from edgecut.passes.finetune.operators.read import Operator, Tensor
 
 
 def _clip(node: oir.Node, inputs: Sequence[Tensor]) -> Tensor:
-    found = inputs[0]
-    low = (
-        inputs[1]
-        if len(inputs) > 1
-        else node.attributes["min"].as_float()
-        if "min" in node.attributes
-        else None
-    )
-    high = (
-        inputs[2]
-        if len(inputs) > 2
-        else node.attributes["max"].as_float()
-        if "max" in node.attributes
-        else None
-    )
-    found = (
-        found if low is None else read.torch().maximum(found, read.torch().as_tensor(low, dtype=found.dtype))
-    )
-    return (
-        found
-        if high is None
-        else read.torch().minimum(found, read.torch().as_tensor(high, dtype=found.dtype))
-    )
+    found, torch = inputs[0], read.torch()
+    for at, name, limit in ((1, "min", torch.maximum), (2, "max", torch.minimum)):
+        bound = _bound(node, inputs, at, name)
+        if bound is not None:
+            found = limit(found, torch.as_tensor(bound, dtype=found.dtype))
+    return found
+
+
+def _bound(node: oir.Node, inputs: Sequence[Tensor], at: int, name: str) -> Tensor | float | None:
+    """An input, or an attribute in models of old opsets."""
+    if len(inputs) > at:
+        return inputs[at]
+    return node.attributes[name].as_float() if name in node.attributes else None
 
 
 def _cast(node: oir.Node, inputs: Sequence[Tensor]) -> Tensor:
