@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= build/demo
 
-.PHONY: all demo test lint format bench operators fixtures clean
+.PHONY: all demo test fuzz lint format bench operators fixtures clean
 all: test
 
 # The environment is made once, and again when the dependencies change.
@@ -22,6 +22,10 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Any shapes and attributes, drawn anew each time: what it finds becomes an example in a test.
+fuzz: $(VENV)/.dev
+	EXAMPLES=$${EXAMPLES:-500} $(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile fuzz $(or $(TESTS),tests/tflite)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -19,11 +19,12 @@ from edgecut.ir.program import Program
 
 RunOnnx = Callable[[Program, dict[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]
 
-# On a busy machine drawing examples is slow, which says nothing about the code.
-hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("any machine")
+# On a busy machine drawing examples is slow, which says nothing about the code. `make test` draws the same
+# examples each time: it fails because of the change under test only. `make fuzz` draws new ones, and more.
+lenient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("repeatable", lenient, derandomize=True)
+hypothesis.settings.register_profile("fuzz", lenient, max_examples=1000)
+hypothesis.settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parent.parent
 ZOO = ROOT.parent / "shared" / "zoo"

@@ -35,6 +35,12 @@ def test_einsum(tester: Any, model: Any, equation: str, shapes: list[tuple[int, 
     tester(model([node], inputs, ["y"])).lower().compare()
 
 
+@pytest.mark.parametrize("kind", ["Sum", "L2", "LogSum", "LogSumExp"])
+def test_a_reduction_over_no_axes_keeps_the_shape(tester: Any, model: Any, kind: str) -> None:
+    node = helper.make_node(f"Reduce{kind}", ["x"], ["y"], keepdims=0, noop_with_empty_axes=1)
+    tester(model([node], {"x": [2, 3]}, ["y"], opset=21)).lower().compare({"x": abs(weights(2, 3)) + 1})
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_convolution_and_pool_of_any_shape(tester: Any, model: Any, data: Any) -> None:

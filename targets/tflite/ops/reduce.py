@@ -25,16 +25,19 @@ def reduce(kind: str, call: Call, before: str = "", after: str = "") -> Tensor:
 
 def _reduced(call: Call, operands: Sequence[Tensor], kind: str, before: str, after: str) -> Tensor:
     (x,) = operands
-    axes = call.integers(1, "axes")
-    if not axes and call.attribute("noop_with_empty_axes", 0):
-        axes = []
-    elif not axes:
-        axes = list(range(x.rank))
-    gone = sorted({call.axis(a, x.rank) for a in axes})
+    gone = _axes(call, x.rank)
     out = call.unary(before, x) if before else x
     if gone:
         out = total(call, kind, out, gone, bool(call.attribute("keepdims", 1)))
     return call.unary(after, out) if after else out
+
+
+def _axes(call: Call, rank: int) -> list[int]:
+    """The axes reduced, in order: without any given all, or none where the node says so."""
+    axes = call.integers(1, "axes")
+    if not axes and not call.attribute("noop_with_empty_axes", 0):
+        axes = list(range(rank))
+    return sorted({call.axis(a, rank) for a in axes or []})
 
 
 def total(call: Call, kind: str, x: Tensor, axes: list[int], keep: bool) -> Tensor:
@@ -46,8 +49,10 @@ def total(call: Call, kind: str, x: Tensor, axes: list[int], keep: bool) -> Tens
 def log_sum_exp(call: Call) -> Tensor:
     """log(sum(exp(x))), shifted by the largest element so that it does not overflow."""
     call.float_only()
-    x, axes = call.input(0), call.integers(1, "axes")
-    gone = sorted({call.axis(a, x.rank) for a in axes or range(x.rank)})
+    x = call.input(0)
+    gone = _axes(call, x.rank)
+    if not gone:
+        return x  # log(exp(x))
     top = total(call, "REDUCE_MAX", x, gone, True)
     powers = call.unary("EXP", call.binary("SUB", x, top))
     out = call.binary("ADD", call.unary("LOG", total(call, "SUM", powers, gone, True)), top)
