@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -149,9 +148,7 @@ def source_map(data: bytes) -> dict[str, list[list[str]]]:
     for i in range(model.MetadataLength()):
         entry = model.Metadata(i)
         if entry.Name() == pack.SOURCE_MAP.encode():
-            text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-            found: dict[str, list[list[str]]] = json.loads(text)
-            return found
+            return pack.unpacked(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
     raise ModelError("holds no source map", hint="only files that edgecut wrote have one")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from edgecut.targets.tflite import flat, lir
 from edgecut.targets.tflite.lir import Array, Op, Quant, Tensor
 
 SOURCE_MAP = "edgecut.source_map"
+"""JSON under bzip2, which has one implementation and so gives the same bytes everywhere."""
 BUILD = "edgecut.build"
 LIMIT = (1 << 31) - (1 << 20)
 """Offsets in a flatbuffer are signed 32-bit numbers."""
@@ -79,7 +82,11 @@ class _Grids:
         self.tables: dict[tuple[bytes, bytes, int], int] = {}
         self.scales: dict[bytes, int] = {}
         self.zeros: dict[bytes, int] = {}
-        self.layout = flat.Layout(offsets=(2, 3), words=(6,), octets=())
+        self.layouts = {
+            False: flat.Layout(offsets=(2, 3), words=(), octets=()),
+            True: flat.Layout(offsets=(2, 3), words=(6,), octets=()),
+        }
+        """By whether the axis is another than 0, which need not be said."""
 
     def place(self, builder: Any, grid: Quant) -> int:
         scale = np.asarray(grid.scale, "<f4").tobytes()
@@ -90,8 +97,22 @@ class _Grids:
             if zero not in self.zeros:
                 self.zeros[zero] = flat.longs(builder, zero)
             vectors = [self.scales[scale], self.zeros[zero]]
-            self.tables[scale, zero, grid.axis] = self.layout.write(builder, vectors, (grid.axis,), ())
+            axis = (grid.axis,) if grid.axis else ()
+            place = self.layouts[bool(axis)].write(builder, vectors, axis, ())
+            self.tables[scale, zero, grid.axis] = place
         return self.tables[scale, zero, grid.axis]
+
+
+class _Vectors:
+    """Vectors of int32, those of the same numbers written once: shapes, and what operators read and make."""
+
+    def __init__(self) -> None:
+        self.places: dict[tuple[int, ...], int] = {}
+
+    def place(self, builder: Any, numbers: tuple[int, ...]) -> int:
+        if numbers not in self.places:
+            self.places[numbers] = flat.integers(builder, numbers)
+        return self.places[numbers]
 
 
 class _Tensor(NamedTuple):
@@ -105,8 +126,8 @@ class _Tensor(NamedTuple):
 
 class _Operator(NamedTuple):
     code: int
-    inputs: list[int]
-    outputs: list[int]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     options_type: int
     options: _Shared | None
 
@@ -117,39 +138,38 @@ class _Subgraph(NamedTuple):
     name: str
     tensors: list[_Tensor]
     operators: list[_Operator]
-    inputs: list[int]
-    outputs: list[int]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     grids: _Grids
+    vectors: _Vectors
 
     def Pack(self, builder: Any) -> int:  # noqa: N802 (the generated classes call it so)
         tensors = flat.places(builder, self._tensors(builder))
         operators = flat.places(builder, self._operators(builder))
-        ends = [flat.integers(builder, numbers) for numbers in (self.inputs, self.outputs)]
+        ends = [self.vectors.place(builder, numbers) for numbers in (self.inputs, self.outputs)]
         name = flat.text(builder, self.name)
         layout = flat.Layout(offsets=(0, 1, 2, 3, 4), words=(), octets=())
         return layout.write(builder, [tensors, *ends, operators, name], (), ())
 
     def _tensors(self, builder: Any) -> list[int]:
-        shapes: dict[tuple[int, ...], int] = {}
-        layouts: dict[tuple[int, ...], flat.Layout] = {}
+        """Tables without what readers take for granted: buffer 0 (nothing stored), type 0 (float32)."""
+        layouts: dict[tuple[Sequence[int], ...], flat.Layout] = {}
         found = []
         for item in self.tensors:
             targets = {3: flat.text(builder, item.name)}
             for slot, shape in ((0, item.shape), (7, item.signature)):
-                if shape is None:
-                    continue
-                if shape not in shapes:
-                    shapes[shape] = flat.integers(builder, shape)
-                targets[slot] = shapes[shape]
+                if shape is not None:
+                    targets[slot] = self.vectors.place(builder, shape)
             if item.quantization is not None:
                 targets[4] = self.grids.place(builder, item.quantization)
-            slots = tuple(targets)
+            words = {2: item.buffer} if item.buffer else {}
+            # Without a shape, a scalar is told from a tensor of unknown rank by the last octet alone.
+            octets = {1: item.type, 8: 1} if item.type or not item.shape else {}
+            slots = (tuple(targets), tuple(words), tuple(octets))
             if slots not in layouts:
-                layouts[slots] = flat.Layout(offsets=slots, words=(2,), octets=(1, 8))
-            has_rank = 1
-            found.append(
-                layouts[slots].write(builder, [*targets.values()], (item.buffer,), (item.type, has_rank))
-            )
+                layouts[slots] = flat.Layout(*slots)
+            numbers = (fields.values() for fields in (targets, words, octets))
+            found.append(layouts[slots].write(builder, *map(tuple, numbers)))
         return found
 
     def _operators(self, builder: Any) -> list[int]:
@@ -157,7 +177,7 @@ class _Subgraph(NamedTuple):
         optional = flat.Layout(offsets=(1, 2, 4), words=(0,), octets=(3,))
         found = []
         for op in self.operators:
-            targets = [flat.integers(builder, op.inputs), flat.integers(builder, op.outputs)]
+            targets = [self.vectors.place(builder, numbers) for numbers in (op.inputs, op.outputs)]
             if op.options is None:
                 found.append(plain.write(builder, targets, (op.code,), ()))
                 continue
@@ -207,12 +227,13 @@ class _Packer:
         self.codes: dict[tuple[str, int], int] = {}
         self.options: dict[str, _Shared] = {}
         self.grids = _Grids()
+        self.vectors = _Vectors()
         self.bytes = 0
 
     def run(self, signatures: Sequence[Signature], build: dict[str, Any]) -> bytes:
         source_map = {s.key: self.subgraph(s) for s in signatures}
-        self.metadata(SOURCE_MAP, source_map)
-        self.metadata(BUILD, build)
+        self.metadata(SOURCE_MAP, bz2.compress(_json(source_map)))
+        self.metadata(BUILD, _json(build))
         if self.bytes > LIMIT:
             hint = "quantize it (int8 takes a quarter), or cut it so that less of it is on the edge"
             what = f"has {self.bytes >> 20} MiB of weights on the edge, and a TFLite file holds {LIMIT >> 20}"
@@ -223,11 +244,10 @@ class _Packer:
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
-    def metadata(self, name: str, content: Any) -> None:
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    def metadata(self, name: str, content: bytes) -> None:
         entry = self.schema.MetadataT()
         entry.name = name
-        entry.buffer = self.buffer(np.frombuffer(text.encode(), np.uint8))
+        entry.buffer = self.buffer(np.frombuffer(content, np.uint8))
         self.model.metadata.append(entry)
 
     def buffer(self, data: Array) -> int:
@@ -252,12 +272,14 @@ class _Packer:
             for each in (*op.inputs, *op.outputs):
                 if each is not None:
                     indices.setdefault(each, len(indices))
-        tensors = [self.tensor(t, names.get(t) or f"t{i}") for t, i in indices.items()]
+        own = _short_names(set(names.values()))
+        tensors = [self.tensor(t, names.get(t) or next(own)) for t in indices]
         operators = [self.operator(op, indices) for op in ops]
         inputs, outputs = (
-            [indices[t] for t in some.values()] for some in (signature.inputs, signature.outputs)
+            tuple(indices[t] for t in some.values()) for some in (signature.inputs, signature.outputs)
         )
-        self.model.subgraphs.append(_Subgraph(signature.key, tensors, operators, inputs, outputs, self.grids))
+        graph = _Subgraph(signature.key, tensors, operators, inputs, outputs, self.grids, self.vectors)
+        self.model.subgraphs.append(graph)
         self.model.signatureDefs.append(self.signature(signature, indices))
         return [sorted(op.sources, key=lambda s: (self.rank.get(s, -1), s)) for op in ops]
 
@@ -271,15 +293,14 @@ class _Packer:
         return _Tensor(name, tensor.shape, _type(tensor.dtype), buffer, signature, tensor.quant)
 
     def operator(self, op: Op, indices: dict[Tensor, int]) -> _Operator:
-        inputs = [-1 if t is None else indices[t] for t in op.inputs]
+        inputs = tuple(-1 if t is None else indices[t] for t in op.inputs)
+        outputs = tuple(indices[t] for t in op.outputs)
         name = _options_name(op.kind)
         table = getattr(self.schema, f"{name}T", None)
         kind, options = 0, None
         if table is not None:
             kind, options = getattr(self.schema.BuiltinOptions, name), self.shared(name, table, op.options)
-        return _Operator(
-            self.code(op.kind, _version(op)), inputs, [indices[t] for t in op.outputs], kind, options
-        )
+        return _Operator(self.code(op.kind, _version(op)), inputs, outputs, kind, options)
 
     def shared(self, name: str, table: Any, options: dict[str, Any]) -> _Shared:
         """The options of an operator; those of the same numbers are one table in the file."""
@@ -324,6 +345,21 @@ def _version(op: Op) -> int:
     wide = any(t.quant is not None and t.dtype == np.int16 for t in tensors)
     least = _VERSIONS.get(op.kind, 1)
     return _WIDE.get(op.kind, least) if wide else least
+
+
+def unpacked(source_map: bytes) -> dict[str, list[list[str]]]:
+    """What the metadata `SOURCE_MAP` says: the ONNX nodes of every operator of each signature."""
+    found: dict[str, list[list[str]]] = json.loads(bz2.decompress(source_map))
+    return found
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _short_names(taken: set[str]) -> Iterator[str]:
+    """Names for tensors that nobody asks for by name: t0 to t9z take eight bytes, t100 would take twelve."""
+    return (name for i in itertools.count() if (name := f"t{np.base_repr(i, 36).lower()}") not in taken)
 
 
 @functools.cache
