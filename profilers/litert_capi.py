@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from collections.abc import Iterable
 from ctypes import byref, c_char_p, c_int, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,7 +94,7 @@ class OperatorProfiler:
         self._call("LiteRtGetNumProfilerEvents", self._profiler, byref(number))
         raw = (ctypes.c_uint8 * (_EVENT.size * max(number.value, 1)))()
         self._call("LiteRtGetProfilerEvents", self._profiler, number, raw)
-        return [event for event in map(_event, _EVENT.iter_unpack(bytes(raw))) if event is not None]
+        return _own(_EVENT.iter_unpack(bytes(raw)))
 
     def _signature_name(self, index: int) -> str:
         name = c_char_p()
@@ -166,10 +167,14 @@ class Run:
         return self._profiler.events(*self._arguments)
 
 
-def _event(fields: tuple[int, ...]) -> Event | None:
+def _own(records: Iterable[tuple[int, ...]]) -> list[Event]:
+    """The operators of the signature itself; what a WHILE runs is in the time of the WHILE."""
+    kept = [fields for fields in records if fields[1] in (_OPERATOR, _DELEGATE_OPERATOR)]
+    return [_event(fields) for fields in kept if fields[5] == kept[0][5]]
+
+
+def _event(fields: tuple[int, ...]) -> Event:
     tag, kind, _, elapsed, node, _, _ = fields
-    if kind not in (_OPERATOR, _DELEGATE_OPERATOR):
-        return None
     name = ctypes.string_at(tag).decode(errors="replace") if tag else ""
     return Event(name, kind == _DELEGATE_OPERATOR, node, elapsed * 1e-6)
 

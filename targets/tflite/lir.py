@@ -88,6 +88,8 @@ class Op:
     """Fields of the operator's options table, by their names in the schema."""
     sources: frozenset[str] = frozenset()
     """Names of the ONNX nodes that it computes."""
+    parts: tuple[Part, ...] = ()
+    """Of a WHILE: its condition and its body."""
 
     @property
     def output(self) -> Tensor:
@@ -100,6 +102,14 @@ class Op:
         assert tensor is not None
         assert tensor.data is not None
         return tensor.data
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Operators that another one runs, as a subgraph of their own: they read nothing but its inputs."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
 
 @dataclass
@@ -200,10 +210,11 @@ def emit(
     dtypes: Sequence[DTypeLike],
     sources: frozenset[str],
     options: dict[str, Any] | None = None,
+    parts: tuple[Part, ...] = (),
 ) -> tuple[Tensor, ...]:
     """Make an operator, and give its outputs."""
     outputs = [Tensor(tuple(map(int, s)), np.dtype(d)) for s, d in zip(shapes, dtypes, strict=True)]
-    op = Op(kind, list(inputs), outputs, dict(options or {}), sources)
+    op = Op(kind, list(inputs), outputs, dict(options or {}), sources, parts)
     for tensor in outputs:
         tensor.op = op
     return tuple(outputs)
@@ -214,7 +225,12 @@ def like(op: Op, inputs: Sequence[Tensor | None], **changes: Any) -> Op:
     outputs = [Tensor(t.shape, t.dtype, quant=t.quant) for t in op.outputs]
     options = {**op.options, **changes.get("options", {})}
     copy = Op(
-        changes.get("kind", op.kind), list(inputs), outputs, options, changes.get("sources", op.sources)
+        changes.get("kind", op.kind),
+        list(inputs),
+        outputs,
+        options,
+        changes.get("sources", op.sources),
+        op.parts,
     )
     for tensor in outputs:
         tensor.op = copy

@@ -43,6 +43,8 @@ _TYPES = {
     "float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9,
     "float64": 10, "uint32": 15, "uint16": 16, "int4": 17,
 }  # fmt: skip
+# How a WHILE names its subgraphs.
+_PARTS = ("condSubgraphIndex", "bodySubgraphIndex")
 # Lowest operator version that has what we use; runtimes refuse lower ones for quantized tensors.
 _VERSIONS = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "BROADCAST_TO": 2,
@@ -226,12 +228,21 @@ class _Packer:
         self.buffers: dict[bytes, int] = {}
         self.codes: dict[tuple[str, int], int] = {}
         self.options: dict[str, _Shared] = {}
+        self.parts: list[lir.Part] = []
+        self.before_parts = 0
         self.grids = _Grids()
         self.vectors = _Vectors()
         self.bytes = 0
 
     def run(self, signatures: Sequence[Signature], build: dict[str, Any]) -> bytes:
-        source_map = {s.key: self.subgraph(s) for s in signatures}
+        self.before_parts = len(signatures)
+        source_map = {s.key: self.entry(s) for s in signatures}
+        for part in self.parts:
+            inputs, outputs = (
+                {f"{side}{i}": t for i, t in enumerate(tensors)}
+                for side, tensors in (("in", part.inputs), ("out", part.outputs))
+            )
+            self.subgraph(Signature(f"part{self.number(part)}", inputs, outputs))
         self.metadata(SOURCE_MAP, bz2.compress(_json(source_map)))
         self.metadata(BUILD, _json(build))
         if self.bytes > LIMIT:
@@ -261,8 +272,20 @@ class _Packer:
             self.bytes += raw.nbytes
         return self.buffers[key]
 
-    def subgraph(self, signature: Signature) -> list[list[str]]:
-        """Add a subgraph; gives the ONNX nodes of each of its operators."""
+    def entry(self, signature: Signature) -> list[list[str]]:
+        """Add the subgraph of a signature; gives the ONNX nodes of each of its operators."""
+        ops, indices = self.subgraph(signature)
+        self.model.signatureDefs.append(self.signature(signature, indices))
+        return [sorted(op.sources, key=lambda s: (self.rank.get(s, -1), s)) for op in ops]
+
+    def number(self, part: lir.Part) -> int:
+        """Where the subgraph of a part is, or will be: behind those of all signatures."""
+        if part not in self.parts:
+            self.parts.append(part)
+        return self.before_parts + self.parts.index(part)
+
+    def subgraph(self, signature: Signature) -> tuple[list[Op], dict[Tensor, int]]:
+        """Add a subgraph; gives its operators, and the index of each tensor."""
         ops = lir.order(signature.outputs.values(), stop=signature.inputs.values())
         names = {t: n for n, t in signature.outputs.items()} | {t: n for n, t in signature.inputs.items()}
         indices: dict[Tensor, int] = {}
@@ -280,8 +303,7 @@ class _Packer:
         )
         graph = _Subgraph(signature.key, tensors, operators, inputs, outputs, self.grids, self.vectors)
         self.model.subgraphs.append(graph)
-        self.model.signatureDefs.append(self.signature(signature, indices))
-        return [sorted(op.sources, key=lambda s: (self.rank.get(s, -1), s)) for op in ops]
+        return ops, indices
 
     def tensor(self, tensor: Tensor, name: str) -> _Tensor:
         stored = tensor.data is not None and tensor.data.size
@@ -299,7 +321,8 @@ class _Packer:
         table = getattr(self.schema, f"{name}T", None)
         kind, options = 0, None
         if table is not None:
-            kind, options = getattr(self.schema.BuiltinOptions, name), self.shared(name, table, op.options)
+            numbers = dict(zip(_PARTS, map(self.number, op.parts), strict=True)) if op.parts else op.options
+            kind, options = getattr(self.schema.BuiltinOptions, name), self.shared(name, table, numbers)
         return _Operator(self.code(op.kind, _version(op)), inputs, outputs, kind, options)
 
     def shared(self, name: str, table: Any, options: dict[str, Any]) -> _Shared:

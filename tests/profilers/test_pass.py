@@ -245,3 +245,15 @@ def test_both_precisions_are_measured_here(convnet: Program) -> None:
     known = [cost.edge_int8 for cost in costs(found).values() if cost.edge_int8 is not None]
     assert {time.source for time in known} == {"measured"}
     assert sum(time.seconds for time in known) > 0
+
+
+def test_what_a_loop_runs_counts_as_the_loop(make: Callable[..., Program], tmp_path: Path) -> None:
+    from edgecut.profilers import litert, ondevice
+
+    node = helper.make_node("GRU", ["x", "w", "r"], ["y", "h"], "layer", hidden_size=64)
+    weights = {n: np.ones((1, 192, 64), np.float32) / 99 for n in "wr"}
+    path = tmp_path / "model.tflite"
+    path.write_bytes(litert.emit(make([node], {"x": (32, 1, 64)}, ["h"], weights)))
+    (signature,) = ondevice.profile(path, 1, 20, 0.1).signatures
+    assert [o.name for o in signature.operators if not o.delegated] == ["WHILE"]
+    assert not any(o.name.startswith(("Sigmoid", "TanH", "Fully")) for o in signature.operators)

@@ -1,4 +1,7 @@
-"""LSTM, GRU and RNN: unrolled, both directions, with all inputs projected at once.
+"""LSTM, GRU and RNN in both directions: a loop over many steps, or unrolled, all inputs projected at once.
+
+Unrolled are few steps, several sequences at once or of different lengths, and where not all steps are needed:
+of a classifier that reads the last one, the way back runs a single step.
 
 The fused UNIDIRECTIONAL_SEQUENCE_LSTM is not used: it needs variable tensors, which LiteRT's CompiledModel
 refuses, and its kernel is slower than the steps as `cells` writes them.
@@ -12,6 +15,7 @@ import numpy as np
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
+from edgecut.targets.tflite.ops import loop, reads
 from edgecut.targets.tflite.ops.base import BOOL, Call
 from edgecut.targets.tflite.ops.cells import (
     FUNCTIONS,
@@ -27,7 +31,7 @@ from edgecut.targets.tflite.ops.cells import (
 from edgecut.targets.tflite.ops.matmul import fully_connected
 
 LONGEST = 1024
-"""Steps that are unrolled at most: the file grows by some operators for each."""
+"""Where they are no loop, steps that are unrolled at most: the file grows by some operators for each."""
 
 
 def lstm(call: Call) -> Sequence[Tensor | None]:
@@ -46,19 +50,30 @@ def rnn(call: Call) -> Sequence[Tensor | None]:
     return _run(call, Rnn)
 
 
+Every = Tensor | list[Tensor]
+"""The hidden state after each step in the order of time: [steps, hidden] of one sequence, or one by one."""
+
+
 def _run(call: Call, kind: type[Cell]) -> list[Tensor | None]:
     call.float_only()
     x, batch_first = call.input(0), bool(call.attribute("layout", 0))
     if batch_first:
         x = call.transpose(x, (1, 0, 2))
-    call.need(x.shape[0] <= LONGEST, f"{x.shape[0]} steps (up to {LONGEST} are unrolled)")
-    lengths = _lengths(call, x.shape[0])
-    direction = call.attribute("direction", "forward")
-    sides = []
-    for number in range(2 if direction == "bidirectional" else 1):
-        cell = kind(call, _weights(call, number, kind))
+    count = x.shape[0]
+    lengths, direction = _lengths(call, count), call.attribute("direction", "forward")
+    read = _read(call, count, direction)
+    sides: list[tuple[Every, list[Tensor]]] = []
+    for number, of_it in enumerate(read):
+        weights = _weights(call, number, kind)
+        cell = kind(call, weights)
         state = [_initial(call, 5 + i, number, batch_first) for i in range(kind.states)]
         back = direction == "reverse" or number == 1
+        single = lengths is None and x.shape[1] == 1
+        runs_all = (0 if back else count - 1) in of_it
+        if single and (count > LONGEST or (runs_all and loop.pays(count, weights.recurrent))):
+            sides.append(_looped(call, x, cell, state, back=back, read=of_it))
+            continue
+        call.need(count <= LONGEST, f"{count} steps of several sequences (up to {LONGEST} are unrolled)")
         if lengths is None:
             sides.append(_direction(call, x, cell, state, back=back))
             continue
@@ -67,6 +82,39 @@ def _run(call: Call, kind: type[Cell]) -> list[Tensor | None]:
         every, last = _direction(call, own, cell, state, back=False, lengths=lengths)
         sides.append((_turned(call, every, lengths) if back else every, last))
     return _join(call, sides, kind.states, batch_first)
+
+
+def _read(call: Call, count: int, direction: str) -> list[set[int]]:
+    """The steps of each direction that are read, as a part of Y or as the last state."""
+    value, *states = call.node.outputs
+    lasts = {"forward": [count - 1], "reverse": [0]}.get(direction, [count - 1, 0])
+    if call.attribute("layout", 0):
+        return [set(range(count)) for _ in lasts]
+    needed = any(v.uses() or v.is_graph_output() for v in states)
+    found = reads.steps(value, count, len(lasts))
+    return [{*of_it, last} if needed else of_it for of_it, last in zip(found, lasts, strict=True)]
+
+
+def _looped(
+    call: Call, x: Tensor, cell: Cell, state: list[State], *, back: bool, read: set[int]
+) -> tuple[Every, list[Tensor]]:
+    """A loop; where the step that it ends with is all that is read, another one would make the others."""
+    whole = loop.run(call, x, cell, state, back=back, every=True)
+    assert whole.every is not None
+    final = 0 if back else x.shape[0] - 1
+    if read != {final}:
+        return whole.every, whole.last
+    last = loop.run(call, x, cell, state, back=back, every=False).last
+    every = _one_by_one(call, whole.every)
+    every[final] = last[0]
+    return every, last
+
+
+def _one_by_one(call: Call, every: Every) -> list[Tensor]:
+    if isinstance(every, list):
+        return every
+    count, hidden = every.shape
+    return list(call.emit_many("SPLIT", [lir.integers([0]), every], [(1, hidden)] * count, numSplits=count))
 
 
 def _lengths(call: Call, steps: int) -> Tensor | None:
@@ -161,21 +209,31 @@ def _rows(call: Call, tensor: Tensor, steps: int, *, vectors: bool) -> Sequence[
 
 
 def _join(
-    call: Call, sides: list[tuple[list[Tensor], list[Tensor]]], states: int, batch_first: bool
+    call: Call, sides: list[tuple[Every, list[Tensor]]], states: int, batch_first: bool
 ) -> list[Tensor | None]:
     """Y [steps, directions, batch, hidden], then the last states [directions, batch, hidden]."""
     outputs: list[Tensor | None] = [None] * (1 + states)
     wanted = [v.uses() or v.is_graph_output() for v in call.node.outputs]
     batch, hidden = sides[0][1][0].shape
     if wanted and wanted[0]:
-        every = [side[0][t] for t in range(len(sides[0][0])) for side in sides]
-        outputs[0] = _stack(call, every, (len(sides[0][0]), len(sides), batch, hidden))
+        outputs[0] = _whole(call, [every for every, _ in sides], batch, hidden)
     for i in range(states):
         outputs[1 + i] = _stack(call, [side[1][i] for side in sides], (len(sides), batch, hidden))
     if not batch_first:
         return outputs
     order = [(2, 0, 1, 3)] + [(1, 0, 2)] * states
     return [None if t is None else call.transpose(t, p) for t, p in zip(outputs, order, strict=True)]
+
+
+def _whole(call: Call, sides: list[Every], batch: int, hidden: int) -> Tensor:
+    """Y: [steps, directions, batch, hidden]."""
+    tensors = [every for every in sides if isinstance(every, Tensor)]
+    if len(tensors) < len(sides):
+        lists = [_one_by_one(call, every) for every in sides]
+        rows = [t for step in zip(*lists, strict=True) for t in step]
+        return _stack(call, rows, (len(lists[0]), len(sides), batch, hidden))
+    wide = loop.concatenated(call, tensors, 1)
+    return call.reshape(wide, (wide.shape[0], len(sides), 1, hidden))
 
 
 def _stack(call: Call, tensors: list[Tensor], shape: tuple[int, ...]) -> Tensor:
