@@ -166,3 +166,11 @@ def test_more_steps_than_are_unrolled_are_a_loop_whatever_its_weights(tester: An
     test.lower().count("WHILE", 1).compare()
     several = tester(model([layer("RNN")], {"x": [1500, 2, SIZE]}, ["y", "h"], constants("RNN")))
     assert "1500 steps of several sequences" in str(several.reasons())
+
+
+def test_a_loop_stores_no_room_for_its_steps(tester: Any, model: Any) -> None:
+    sizes = []
+    for steps in (64, 2048):
+        test = tester(model([looped("LSTM", outputs="y")], {"x": [steps, 1, SIZE]}, ["y"], wide("LSTM")))
+        sizes.append(len(test.lower().compare().emitted.data))
+    assert abs(sizes[1] - sizes[0]) < 100

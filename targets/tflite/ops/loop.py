@@ -58,7 +58,8 @@ def run(call: Call, x: Tensor, cell: Cell, state: Sequence[State], *, back: bool
     begin, end, change = (rounds - 1, -1, -1) if back else (0, rounds, 1)
     carried = [lir.integers([begin]), *first, call.reshape(x, (rounds, per_round * size))]
     if every:
-        carried.append(lir.constant(np.zeros((rounds, per_round * hidden), np.float32)))
+        dims = (rounds, per_round * hidden)  # as a constant, the zeros would be stored
+        carried.append(call.emit("FILL", [lir.integers(dims), call.scalar(0.0)], dims, np.float32))
     inside = [Tensor(t.shape, t.dtype) for t in carried]
     number, states, rows = inside[0], inside[1 : 1 + len(first)], inside[1 + len(first)]
 
