@@ -13,6 +13,7 @@ from edgecut.ir.program import Program
 from edgecut.targets.tflite import (
     affine,
     dynamic,
+    faults,
     fuse,
     groups,
     heads,
@@ -70,6 +71,7 @@ def lower(program: Program) -> Lowered:
     shuffles.run(graph)
     taps.run(graph)
     stored.run(graph, dynamic=_is_dynamic(program))
+    faults.run(graph)
     return Lowered(graph, imported.reasons)
 
 

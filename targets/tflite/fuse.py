@@ -6,17 +6,13 @@ from collections import Counter
 
 import numpy as np
 
-from edgecut.targets.tflite import lir
+from edgecut.targets.tflite import lir, signs
 from edgecut.targets.tflite.lir import Array, Graph, Op, Tensor
 from edgecut.targets.tflite.ops.window import SAME, VALID
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 ACTIVATIONS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
 _ROUNDING = ("QUANTIZE", "DEQUANTIZE")
-_KEEP_SIGN = (
-    "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RESHAPE", "TRANSPOSE", "PAD", "SLICE",
-    "RESIZE_NEAREST_NEIGHBOR",
-)  # fmt: skip
 _TAKE_ACTIVATION = (*WEIGHTED, "TRANSPOSE_CONV", "ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
@@ -156,25 +152,10 @@ def _max_pool(op: Op, uses: Counter[Tensor]) -> Tensor | None:
     PAD has a fast kernel and PADV2 has none.
     """
     pad = single(op.inputs[0], uses) if op.kind == "MAX_POOL_2D" else None
-    if pad is None or pad.kind != "PADV2" or pad.inputs[0] is None or not non_negative(pad.inputs[0]):
+    if pad is None or pad.kind != "PADV2" or pad.inputs[0] is None or not signs.non_negative(pad.inputs[0]):
         return None
     new = lir.like(pad, pad.inputs[:2], kind="PAD")
     return lir.like(op, [new.output]).output
-
-
-def non_negative(tensor: Tensor) -> bool:
-    """Whether an activation keeps a tensor from being negative."""
-    op = tensor.op
-    if op is None:
-        return False
-    if op.kind in ("RELU", "RELU6", "RELU_0_TO_1", "LOGISTIC", "SOFTMAX", "ABS", "SQUARE"):
-        return True
-    if op.kind == "DEQUANTIZE" and op.inputs[0] is not None and op.inputs[0].dtype == np.int8:
-        quant = op.inputs[0].quant
-        return quant is not None and bool((quant.zero == -128).all())
-    if op.kind in _KEEP_SIGN and op.inputs[0] is not None:
-        return non_negative(op.inputs[0])
-    return op.options.get("fusedActivationFunction", 0) in (1, 3)
 
 
 def _flat_rows(op: Op, uses: Counter[Tensor]) -> Tensor | None:

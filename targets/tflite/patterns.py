@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecut.targets.tflite import lir
+from edgecut.targets.tflite import lir, signs
 from edgecut.targets.tflite.lir import Graph, Op, Tensor
 from edgecut.targets.tflite.picks import pick
 from edgecut.targets.tflite.polynomial import READ, Polynomial, close, polynomial, within
@@ -131,6 +131,9 @@ def _root(op: Op) -> Tensor | None:
     left, right = op.inputs[:2]
     root = right.op if right is not None else None
     if left is None or root is None or root.kind != "SQRT" or op.options.get("fusedActivationFunction"):
+        return None
+    # Of zero the kernel makes NaN on some processors.
+    if root.inputs[0] is None or not signs.positive(root.inputs[0]):
         return None
     make = _Maker(op.sources | root.sources)
     inverse = make("RSQRT", root.inputs[0])

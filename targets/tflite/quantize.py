@@ -94,7 +94,7 @@ class _Converter:
             return requantized(stored, op)
         if before is None:
             return None
-        if before.kind in ("RESHAPE", "TRANSPOSE") or _is_crop(before, uses):
+        if before.kind in ("RESHAPE", "TRANSPOSE", "PADV2") or _is_crop(before, uses):
             return _rounded_first(before, op)
         if before.kind in ACTIVATIONS:
             return self.clamped(before, op)
@@ -138,12 +138,28 @@ class _Converter:
         ):
             return None
         stored = self.integers(x)
+        if stored is None and op.kind == "MAX_POOL_2D":
+            stored = self.padded_for_maxima(x)
         if stored is None or stored.quant is None:
             return None
         inputs: list[Tensor | None] = [stored, *op.inputs[1:]]
         if op.kind == "PADV2":
-            inputs[2] = _constant(lir.real(_given(op, 2)), stored.quant, stored.dtype)
+            value = lir.real(_given(op, 2))
+            inputs[2] = held = _constant(value, stored.quant, stored.dtype)
+            if abs(float(value) - float(lir.real(held))) > 1e-3 * float(stored.quant.scale[0]):
+                return None  # no number of this grid
         return _with(op, inputs, stored.quant, op.sources)
+
+    def padded_for_maxima(self, x: Tensor) -> Tensor | None:
+        """What is padded with a number below all others, in integers with the least of them."""
+        pad = x.op
+        if pad is None or pad.kind != "PADV2" or float(lir.real(_given(pad, 2))) > np.finfo(np.float32).min:
+            return None
+        stored = self.integers(_given(pad, 0))
+        if stored is None or stored.quant is None:
+            return None
+        least = _constant(lir.real(_given(pad, 2)), stored.quant, stored.dtype)
+        return _with(pad, [stored, pad.inputs[1], least], stored.quant, pad.sources)
 
     def divided(self, op: Op) -> list[Tensor | None]:
         """The parts of a tensor as integers."""
@@ -349,10 +365,12 @@ def _constant(numbers: Array, quant: Quant, dtype: np.dtype[Any]) -> Tensor:
 
 def _rounded_first(before: Op, op: Op) -> Tensor:
     """A QUANTIZE before the move that it follows."""
-    x = _given(before, 0)
+    x, more = _given(before, 0), list(before.inputs[1:])
     quantize = lir.like(op, [x])
     quantize.output.shape = x.shape
-    return _with(before, [quantize.output, *before.inputs[1:]], _quant(op), before.sources)
+    if before.kind == "PADV2":
+        more[1] = _constant(lir.real(_given(before, 2)), _quant(op), op.output.dtype)
+    return _with(before, [quantize.output, *more], _quant(op), before.sources)
 
 
 def _is_crop(op: Op, uses: Counter[Tensor]) -> bool:

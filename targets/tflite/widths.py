@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecut.targets.tflite import fuse
+from edgecut.targets.tflite import signs
 from edgecut.targets.tflite.lir import Tensor
 
 _MOVES = frozenset((
@@ -67,7 +67,7 @@ def accumulator(kind: str, x: Tensor, weights: Tensor, bias: Tensor) -> tuple[Te
     if kind in ("CONV_2D", "FULLY_CONNECTED"):
         rows = weights.data.astype(np.int64).reshape(weights.shape[0], -1)
         up, down = np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
-        sums = np.maximum(up, down) if fuse.non_negative(x) else up + down
+        sums = np.maximum(up, down) if signs.non_negative(x) else up + down
         largest = (sums << 15) + np.abs(bias.data.astype(np.int64))
         if largest.max(initial=0) <= np.iinfo(np.int32).max:
             return bias, {"quantizedBiasType": _INT32}

@@ -188,6 +188,11 @@ def function(draw: Draw) -> Fields:
     return {"node": node(kind, "x", **attributes), "arrays": {"x": x}}
 
 
+def sign_of_integers(draw: Draw) -> Fields:
+    x = numbers(draw, shape(draw), draw(st.sampled_from(["int32", "int64", "int8", "int16"])))
+    return {"node": node(draw(st.sampled_from(["Abs", "Sign", "Neg"])), "x"), "arrays": {"x": x}}
+
+
 def partial_function(draw: Draw) -> Fields:
     """Defined for some numbers only, or large beyond them."""
     kind = draw(st.sampled_from(["Log", "Sqrt", "Tan", "Asin", "Acos", "Acosh", "Atanh", "Sinh", "Cosh"]))
@@ -204,13 +209,18 @@ ACTIVATIONS = (
 def activation(draw: Draw) -> Fields:
     kind = draw(st.sampled_from(ACTIVATIONS))
     alpha = draw(st.sampled_from([0.01, 0.2, 1.0, 1.5, 1 / 6]))
-    fields = {"Selu": {"gamma": 1.5}, "HardSigmoid": {"beta": 0.4}, "Shrink": {"bias": 0.3, "lambd": 0.7},
+    more = {"Selu": {"gamma": 1.5}, "HardSigmoid": {"beta": 0.4}, "Shrink": {"bias": 0.3, "lambd": 0.7},
               "Gelu": {"approximate": draw(st.sampled_from(["none", "tanh"]))}}  # fmt: skip
-    attributes: dict[str, Any] = dict(fields.get(kind, {}))
+    attributes: dict[str, Any] = dict(more.get(kind, {}))
     if kind not in ("Shrink", "Gelu") and draw(st.booleans()):
         attributes["alpha"] = alpha
     x = floats(draw, shape(draw, 0, 6))
-    return {"node": node(kind, "x", **attributes), "arrays": {"x": x}, "opset": 24 if kind == "Swish" else 21}
+    fields = {
+        "node": node(kind, "x", **attributes),
+        "arrays": {"x": x},
+        "opset": 24 if kind == "Swish" else 21,
+    }
+    return fields | ({"least": 9.0} if kind == "Gelu" else {})  # x * (1 + erf(x)) / 2 cancels up to there
 
 
 def slope(draw: Draw) -> Fields:
@@ -268,8 +278,8 @@ def normal_over(draw: Draw) -> Fields:
 
 FAMILIES = [
     arithmetic, large_integers, extremes, several, division, remainder, not_a_number, power,
-    power_of_integers, comparison, logic, bits, shift, choice, function, partial_function, activation,
-    slope, limits, types, normal_over,
+    power_of_integers, comparison, logic, bits, shift, choice, function, sign_of_integers,
+    partial_function, activation, slope, limits, types, normal_over,
 ]  # fmt: skip
 
 

@@ -74,3 +74,20 @@ def test_scales_that_break_the_rules(tester: Any, model: Any, tmp_path: Path, ca
     # Two layers: a value at a tie may be one step off, and none other.
     assert np.abs(made - expected).max() <= 1.01 * step
     assert (np.abs(made - expected) > step / 2).mean() <= 0.01
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.05, 30.0])
+def test_padding_with_a_number_that_the_grid_of_the_padded_does_not_have(
+    tester: Any, model: Any, value: float
+) -> None:
+    grid, other = {"s": np.float32(0.005), "z": np.int8(-76)}, {"t": np.float32(0.13), "u": np.int8(5)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("Pad", ["d", "pads", "v"], ["p"]),
+        helper.make_node("QuantizeLinear", ["p", "t", "u"], ["r"]),
+        helper.make_node("DequantizeLinear", ["r", "t", "u"], ["y"]),
+    ]
+    more = {"pads": np.array([0, 0, 1, 2, 0, 0, 0, 1]), "v": np.float32(value)}
+    test = tester(model(nodes, {"x": [1, 3, 4, 5]}, ["y"], grid | other | more)).lower().compare()
+    assert test.operators["DEQUANTIZE"] == 1, "on integers all the way"

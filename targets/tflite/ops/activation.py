@@ -11,10 +11,35 @@ from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
 
+NUMBERS = (FLOAT, INT32, INT64)
+
 
 def direct(kind: str, call: Call, types: tuple[np.dtype[np.generic], ...] = (FLOAT,)) -> Tensor:
     """A function that TFLite has a kernel for."""
     return call.widened([call.input(0)], types, lambda t: call.unary(kind, t[0]))
+
+
+def absolute(call: Call) -> Tensor:
+    """|x|; of wide integers the larger of x and -x."""
+
+    def compute(operands: Sequence[Tensor]) -> Tensor:
+        (x,) = operands
+        return call.unary("ABS", x) if x.dtype != INT64 else call.binary("MAXIMUM", x, call.unary("NEG", x))
+
+    return call.widened([call.input(0)], NUMBERS, compute)
+
+
+def sign(call: Call) -> Tensor:
+    """-1, 0 or 1; of wide integers by comparisons."""
+
+    def compute(operands: Sequence[Tensor]) -> Tensor:
+        (x,) = operands
+        if x.dtype != INT64:
+            return call.unary("SIGN", x)
+        above, below = (call.binary(kind, x, call.scalar(0, INT64), BOOL) for kind in ("GREATER", "LESS"))
+        return call.cast(call.binary("SUB", call.cast(above, INT32), call.cast(below, INT32)), INT64)
+
+    return call.widened([call.input(0)], NUMBERS, compute)
 
 
 def relu(call: Call) -> Tensor:
@@ -246,7 +271,7 @@ LOWERINGS = {
     "Tanh": _of("TANH"), "Sin": _of("SIN"), "Cos": _of("COS"), "Tan": tangent,
     "Sinh": functools.partial(hyperbolic, -1), "Cosh": functools.partial(hyperbolic, 1),
     "Exp": _of("EXP"), "Log": _of("LOG"), "Sqrt": _of("SQRT"), "Reciprocal": reciprocal,
-    "Abs": _of("ABS", FLOAT, INT32), "Sign": _of("SIGN", FLOAT, INT32),
+    "Abs": absolute, "Sign": sign,
     "Neg": _of("NEG", FLOAT, INT32, INT64),
     "Floor": _of("FLOOR"), "Ceil": _of("CEIL"), "Round": _of("ROUND"), "Not": _of("LOGICAL_NOT", BOOL),
     "Identity": identity, "Dropout": dropout,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgecut.targets.tflite import lir
+from edgecut.targets.tflite import lir, signs
 from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
 
@@ -93,7 +93,8 @@ def power(call: Call) -> Tensor:
     call.float_only()
     if exponent is not None and exponent.size == 1 and exponent.ndim <= base.rank:
         kind = {2.0: "SQUARE", 0.5: "SQRT", -0.5: "RSQRT"}.get(float(exponent.ravel()[0]))
-        if kind is not None:
+        # Of zero the kernel of RSQRT makes NaN on some processors.
+        if kind is not None and (kind != "RSQRT" or signs.positive(base)):
             return call.unary(kind, base)
     if exponent is not None and call.input(1).dtype != FLOAT:
         return call.binary("POW", base, lir.constant(exponent.astype(np.float32)))
