@@ -9,7 +9,7 @@ layer of those that it can run is emitted and timed on its own.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,21 @@ def measure(
     times = {g: time for layer in done for g, time in layer.times.items()}
     total = done[0].total if len(done) == 1 and len(times) == len(groups.order) else None
     return GroupTimes(times, total, _conditions(done, settings.threads))
+
+
+def race(programs: Mapping[str, Program], device: Device, settings: Settings) -> dict[str, Time]:
+    """Time whole programs in turns, by their names, so that all see the device in the same states.
+
+    Raises:
+        ConstraintError: The edge cannot run all of one.
+        ModelError: LiteRT refuses what was emitted, or it exceeds what a file may hold.
+        TargetError: The device cannot be reached, or cannot hold them all.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgecut-") as folder:
+        path = Path(folder) / "model.tflite"
+        files.write(path, tflite.side_by_side(programs))
+        found = reach.run(device, path, settings, operators=False)
+    return {s.name: Time(s.whole.median_s, "measured", s.whole.spread) for s in found.signatures}
 
 
 def layers(groups: Groups, able: AbstractSet[str]) -> list[list[str]]:

@@ -33,6 +33,7 @@ from edgecut.ir.annotations.costs import (
     Group,
     Profile,
     Time,
+    Wholes,
 )
 from edgecut.ir.annotations.plan import (
     Baseline,
@@ -107,6 +108,7 @@ __all__ = [
     "Time",
     "Together",
     "Upload",
+    "Wholes",
     "Wire",
     "copy",
     "drop",

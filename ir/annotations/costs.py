@@ -7,6 +7,9 @@ from typing import ClassVar, Literal
 
 from edgecut.ir.annotations.base import Annotation, Level
 
+LEAST_PART = 0.01
+"""A whole that is faster by less than this, timed in turns with another, is not."""
+
 
 @dataclass(frozen=True)
 class Time:
@@ -92,6 +95,26 @@ class Conditions:
 
 
 @dataclass(frozen=True)
+class Wholes:
+    """The whole model on the edge, quantized to a different extent each time, timed in turns."""
+
+    mixed: Time
+    """Those kernels in float that are not faster on integers by themselves."""
+    integers: Time
+    """All on integers that can be."""
+    floats: Time
+
+    @property
+    def fastest(self) -> Literal["mixed", "integers", "floats"]:
+        """Which to take: what is known of each kernel holds, unless another whole is clearly faster."""
+        others = {"integers": self.integers.seconds, "floats": self.floats.seconds}
+        best = min(others, key=others.__getitem__)
+        if others[best] >= (1 - LEAST_PART) * self.mixed.seconds:
+            return "mixed"
+        return "integers" if best == "integers" else "floats"
+
+
+@dataclass(frozen=True)
 class Profile(Annotation):
     """Which targets the costs are of, and the whole model's time on each."""
 
@@ -105,3 +128,7 @@ class Profile(Annotation):
     cloud_total: Time | None = None
     edge_conditions: Conditions | None = None
     cloud_conditions: Conditions | None = None
+    edge_int8: Wholes | None = None
+    """Where both precisions were measured on the edge, and so were the wholes."""
+    edge_int16: Wholes | None = None
+    """The same with activations of 16 bits."""

@@ -10,13 +10,14 @@ from typing import Literal
 import onnx_ir as oir
 
 from edgecut.ir import annotations
-from edgecut.ir.annotations import Origin, Time
+from edgecut.ir.annotations import Origin, Time, Wholes
 from edgecut.ir.program import Program
 from edgecut.passes.profile.grouping import Grouped
-from edgecut.passes.quantize import integers, region
+from edgecut.passes.quantize import integers, region, savings
 from edgecut.profilers.result import GroupTimes
 
 _CONVERTING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+Race = Callable[[Mapping[str, Program]], Mapping[str, Time]]
 Profiler = Callable[[Program], tuple[Sequence[Grouped], GroupTimes]]
 
 
@@ -35,6 +36,27 @@ def times(
         return {}
     found, timed = profiler(integers.uncalibrated(program, scheme).quantized())
     return _attributed(groups, found, timed.groups)
+
+
+def wholes(program: Program, scheme: integers.Scheme, race: Race) -> Wholes | None:
+    """Times of the whole as its kernels' own times would have it mixed, all on integers, and in float.
+
+    Args:
+        program: Float program, with the costs of both precisions; it is not changed.
+        scheme: Which integers.
+        race: Times programs on the edge in turns.
+    """
+    model = integers.uncalibrated(program, scheme)
+    saved = savings.savings(model.program, model.region(), model.dtype)
+    slower = savings.not_faster(model.program, saved)
+    if not saved:
+        return None
+    programs = {"floats": program, "integers": model.quantized()}
+    if 0 < len(slower) < len(saved):
+        programs["mixed"] = model.quantized(frozenset(n.name or "" for chain in slower for n in chain))
+    found = race(programs)
+    mixed = found.get("mixed") or found["floats" if slower else "integers"]
+    return Wholes(mixed, found["integers"], found["floats"])
 
 
 def _attributed(

@@ -1,13 +1,13 @@
 """The pass that gives every fusion group its cost on the edge and in the cloud."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from edgecut.ir import annotations
-from edgecut.ir.annotations import Conditions, Cost, Profile, Time
-from edgecut.ir.errors import ModelError, UsageError
+from edgecut.ir.annotations import Conditions, Cost, Profile, Time, Wholes
+from edgecut.ir.errors import ConstraintError, ModelError, TargetError, UsageError
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.profile import fit, grouping, precision, sides
@@ -24,7 +24,7 @@ class ProfileTargets(Pass):
     """
 
     name = "profile"
-    version = 8
+    version = 9
     cacheable = True
 
     edge: str = option("local", help="Edge device: a name, a .toml file, ssh://user@host, or profile.json.")
@@ -87,7 +87,13 @@ class ProfileTargets(Pass):
             for g in groups
         }
         grouping.annotate(program, groups, costs)
-        annotations.put(program.model, _profile(edge, cloud, at_edge, at_cloud))
+        profile = _profile(edge, cloud, at_edge, at_cloud)
+        annotations.put(program.model, profile)  # which says of what target the costs are
+        wholes8 = before.edge_int8 if known8 else self._wholes(program, edge, options, int8, "int8", context)
+        wholes16 = (
+            before.edge_int16 if known16 else self._wholes(program, edge, options, int16, "int16x8", context)
+        )
+        annotations.put(program.model, replace(profile, edge_int8=wholes8, edge_int16=wholes16))
         context.metrics.update(_metrics(groups, at_edge, at_cloud))
         context.metrics |= {name: len(of) for name, of in (("int8", int8), ("int16x8", int16)) if of}
         return program
@@ -111,6 +117,24 @@ class ProfileTargets(Pass):
         times = precision.times(program, groups, profiler, scheme)
         has_figures = scheme == "int8" or (edge.compute is not None and "int16" in edge.compute.peak_gmacs)
         return {i: time for i, time in times.items() if has_figures or time.source == "measured"}
+
+    def _wholes(
+        self,
+        program: Program,
+        edge: Device,
+        options: sides.Options,
+        times: Mapping[str, Time],
+        scheme: Literal["int8", "int16x8"],
+        context: Context,
+    ) -> Wholes | None:
+        """Times of the whole, as far as it can be on integers; none where the edge only predicts them."""
+        if {time.source for time in times.values()} != {"measured"}:
+            return None
+        try:
+            return precision.wholes(program, scheme, lambda programs: sides.race(programs, edge, options))
+        except (ConstraintError, ModelError, TargetError) as error:
+            context.warn(f"{scheme} and float were not timed as wholes: {error}")
+            return None
 
 
 def _device(name: str, side: str) -> Device:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from edgecut.ir.annotations import Time
 from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.profile.grouping import Grouped
@@ -63,6 +64,13 @@ def edge(program: Program, device: Device, groups: Sequence[Grouped], options: O
     planned = _plan(program, device, groups)
     how = reach.Settings(options.threads, options.runs, options.keep)
     return litert.measure(program, device, planned, {g.id for g in able}, how)
+
+
+def race(programs: Mapping[str, Program], device: Device, options: Options) -> dict[str, Time]:
+    """Times of whole programs on an edge that can be reached, in turns."""
+    from edgecut.profilers import litert, reach
+
+    return litert.race(programs, device, reach.Settings(options.threads, options.runs, options.keep))
 
 
 def cloud(program: Program, device: Device, groups: Sequence[Grouped], options: Options) -> GroupTimes:

@@ -14,6 +14,7 @@ from edgecut.passes.quantize.sensitivity import Damage
 
 NOT_FASTER = "not faster"
 CONVERTED = "not faster, but converting costs more"
+WHOLE = "not faster, but the whole is"
 BUDGET = "budget"
 NEIGHBOURS = "reads floats"
 
@@ -44,7 +45,8 @@ class Search:
         self.keep = keep
         found = model.region(keep)
         self.saved: Mapping[Chain, Saving] = savings.savings(model.program, found, model.dtype)
-        self.slower = savings.not_faster(model.program, self.saved)
+        self.whole = savings.fastest(model.program, model.dtype)
+        self.slower = savings.in_float(model.program, self.saved, self.whole)
 
     def fastest(self) -> Mixed:
         """All on integers that are faster so, whatever that does to the results."""
@@ -97,7 +99,8 @@ class Search:
 
     def _reason(self, chain: Chain, dropped: set[Chain], integer: bool) -> str:
         if integer:
-            return CONVERTED if self.saved[chain].seconds <= 0 else ""
+            bears = WHOLE if self.whole == "integers" else CONVERTED
+            return bears if self.saved[chain].seconds <= 0 else ""
         if chain in self.slower:
             return NOT_FASTER
         return BUDGET if chain in dropped else NEIGHBOURS

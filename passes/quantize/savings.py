@@ -39,6 +39,24 @@ def savings(program: Program, found: Region, precision: Integers = "int8") -> di
     return {chain: _saving(chain, parts[chain], device, precision) for chain in found.chains}
 
 
+def fastest(program: Program, precision: Integers) -> Literal["mixed", "integers", "floats"] | None:
+    """How the whole is fastest on the edge target, if it was timed there.
+
+    What kernels do to each other no kernel's own time tells: one in float between others keeps channel
+    shuffles from being absorbed, say. So where wholes were timed, they have the last word.
+    """
+    profile = annotations.get(program.model, Profile)
+    wholes = None if profile is None else profile.edge_int8 if precision == "int8" else profile.edge_int16
+    return None if wholes is None else wholes.fastest
+
+
+def in_float(program: Program, saved: Mapping[Chain, Saving], whole: str | None) -> list[Chain]:
+    """Chains that stay in float for speed: `not_faster`, unless the whole is faster all one way."""
+    if whole == "integers":
+        return []
+    return list(saved) if whole == "floats" else not_faster(program, saved)
+
+
 def not_faster(program: Program, saved: Mapping[Chain, Saving]) -> list[Chain]:
     """Chains that are faster in float, turning what they exchange with integer kernels included.
 

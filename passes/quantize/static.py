@@ -31,7 +31,7 @@ class Quantize(Pass):
     """
 
     name: ClassVar[str] = "quantize"
-    version: ClassVar[int] = 11
+    version: ClassVar[int] = 12
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -124,7 +124,11 @@ class Quantize(Pass):
             context.warn(f"stays in float, since {self.scheme} is not faster on {profile.edge}: {names}")
         elif not found.integers:
             self._miss("the accuracy budget leaves no kernel on integers", program, context)
-        return found.program, {"int8_nodes": found.integers, "float_nodes": found.floats}
+        figures: Metrics = {"int8_nodes": found.integers, "float_nodes": found.floats}
+        if search.whole is not None:
+            figures["fastest_whole"] = search.whole
+        plain = not found.integers and not self._holds_out  # else it has the kernels' errors on it
+        return program if plain else found.program, figures
 
     def _calibrated(
         self, program: Program, reference: Program, dataset: Dataset, context: Context

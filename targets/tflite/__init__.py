@@ -8,7 +8,7 @@ which `backend.lower` calls them: `importer` (with `ops`), `patterns`, `affine`,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgecut.targets.tflite.backend import Emitted
     from edgecut.targets.tflite.groups import FusionGroup
 
-__all__ = ["convert", "emit", "fusion_groups", "source_map", "spelled"]
+__all__ = ["convert", "emit", "fusion_groups", "side_by_side", "source_map", "spelled"]
 
 
 def fusion_groups(program: Program) -> list[FusionGroup]:
@@ -73,6 +73,18 @@ def convert(program: Program, batches: tuple[Program, Program] | None = None) ->
     from edgecut.targets.tflite import backend
 
     return backend.convert(program, batches)
+
+
+def side_by_side(programs: Mapping[str, Program]) -> bytes:
+    """Write several whole programs as one TFLite file, each as the signature of its name, to compare them.
+
+    Raises:
+        ConstraintError: A node cannot be lowered; the message names it and says why.
+        ModelError: The file would exceed 2 GiB.
+    """
+    from edgecut.targets.tflite import backend
+
+    return backend.side_by_side(programs)
 
 
 def source_map(data: bytes) -> dict[str, list[list[str]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -117,6 +117,15 @@ def convert(program: Program, batches: tuple[Program, Program] | None = None) ->
     lowered = lower(program) if batches is None else _opened(batches)
     names = [spec.name for spec in program.outputs]
     return _packed(program, [signature(program, lowered, WHOLE, names)], {})
+
+
+def side_by_side(programs: Mapping[str, Program]) -> bytes:
+    """See `edgecut.targets.tflite.side_by_side`."""
+    signatures = [
+        signature(program, lower(program), key, [spec.name for spec in program.outputs])
+        for key, program in programs.items()
+    ]
+    return pack.pack(signatures, {}, {})
 
 
 def _opened(batches: tuple[Program, Program], crossing: Sequence[str] = ()) -> Lowered:

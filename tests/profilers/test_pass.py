@@ -247,6 +247,19 @@ def test_both_precisions_are_measured_here(convnet: Program) -> None:
     assert sum(time.seconds for time in known) > 0
 
 
+def test_both_precisions_are_timed_as_wholes_too(convnet: Program) -> None:
+    both = ProfileTargets(runs=10, int8=True)
+    found = run(both, convnet)
+    wholes = annotations.require(found.model, Profile, "").edge_int8
+    assert wholes is not None
+    assert min(wholes.mixed.seconds, wholes.integers.seconds, wholes.floats.seconds) > 0
+    assert wholes.floats.source == "measured"
+    # Known already, so not measured again.
+    assert annotations.require(run(both, found).model, Profile, "").edge_int8 == wholes
+    far = run(ProfileTargets(edge="raspberrypi4", cloud="nvidia-t4", int8=True), convnet)
+    assert annotations.require(far.model, Profile, "").edge_int8 is None
+
+
 def test_what_a_loop_runs_counts_as_the_loop(make: Callable[..., Program], tmp_path: Path) -> None:
     from edgecut.profilers import litert, ondevice
 

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecut.ir.annotations import Cost, Group, Profile, Quantization, Sensitivity, Time, drop, get, put
+from edgecut.ir.annotations import (
+    Cost,
+    Group,
+    Profile,
+    Quantization,
+    Sensitivity,
+    Time,
+    Wholes,
+    drop,
+    get,
+    put,
+)
 from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context
@@ -230,6 +241,37 @@ def test_where_nothing_is_faster_the_program_stays_as_it_is(fragile: Program, pa
     assert get(found.model, Profile) is not None
 
 
+def timed_as_wholes(program: Program, *seconds: float) -> Program:
+    """With the times of the mixed whole, of that on integers, and of that in float."""
+    copy = program.copy()
+    put(copy.model, Profile("here", "local", edge_int8=Wholes(*(Time(s, "measured") for s in seconds))))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("seconds", "integers"),
+    [
+        ((2e-3, 1.9e-3, 3e-3), [True, True, True]),
+        ((2e-3, 1.99e-3, 3e-3), [True, True, False]),  # too near to each other to tell
+        ((2e-3, 2.1e-3, 1.8e-3), [False, False, False]),
+        ((2e-3, 1.8e-3, 1.7e-3), [False, False, False]),
+        ((2e-3, 2.1e-3, 2.1e-3), [True, True, False]),
+    ],
+)
+def test_times_of_the_whole_have_the_last_word(
+    fragile: Program, path: Path, seconds: tuple[float, ...], integers: list[bool]
+) -> None:
+    program = timed_as_wholes(profiled(fragile, (2e-3, 1e-3), (2e-3, 1e-3), (1e-3, 3e-3)), *seconds)
+    found = Quantize(calibration=path, explain=True).run(program.copy(), Context())
+    assert [row.integer for row in decisions(found).values()] == integers
+    assert any(n.op_type == "QuantizeLinear" for n in found.nodes) == any(integers)
+    last = list(decisions(found).values())[-1]
+    assert (last.reason == mixed.WHOLE) == integers[-1]
+    context = Context()
+    Quantize(calibration=path).run(program, context)
+    assert context.metrics["int8_nodes"] == len(region.select(program).nodes) * sum(integers) // 3
+
+
 def test_the_budget_takes_first_what_saves_least_for_its_damage(build: Build, save: Save) -> None:
     rng = np.random.default_rng(0)
     text = (
@@ -257,3 +299,12 @@ def test_without_both_precisions_time_saved_is_predicted(fragile: Program) -> No
     assert {s.known for s in saved} == {"predicted"}
     assert 0 < saved[0].seconds < 1e-3
     assert saved[2].seconds > saved[1].seconds > saved[0].seconds
+
+
+def test_a_model_that_stays_in_float_is_as_it_was(build: Build, save: Save) -> None:
+    text = "net (float[1,4,8,8] x) => (float[1,4,8,8] y) { a = Conv(x, w)  y = HardSwish(a) }"
+    program = build(text, w=np.ones((4, 4, 1, 1), np.float32))
+    path = save(x=np.random.default_rng(1).standard_normal((16, 4, 8, 8)).astype(np.float32))
+    program = timed_as_wholes(program, 2e-3, 2e-3, 1e-3)
+    found = Quantize(calibration=path).run(program.copy(), Context())
+    assert [n.op_type for n in found.nodes] == ["Conv", "HardSwish"]  # not in two, as integers have it
