@@ -170,4 +170,7 @@ def _is_weight(value: oir.Value) -> bool:
     own = all(index > 0 or op in ("Gather", "MatMul", "Add", "Mul", "Concat") for op, index in users)
     stored = any(op == "BatchNormalization" and index > 2 for op, index in users)
     shapes = any(op in ("Resize", "Pad", "Clip", "Pow", "Div") for op, _ in users)
-    return own and not stored and not shapes and value.const_value is not None and value.const_value.size > 1
+    if not own or stored or shapes or value.const_value is None:
+        return False
+    # A layer of one channel has a weight or bias of one number.
+    return value.const_value.size > 1 or all(op in ("Conv", "ConvTranspose", "Gemm") for op, _ in users)

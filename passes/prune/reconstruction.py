@@ -31,6 +31,8 @@ MAX_FEATURES = 2304
 # Channels more than these are judged without their correlations: the moments of 4096 take 128 MiB.
 MAX_WIDTH = 4096
 _DAMPING = 1e-4
+# Rows per feature from which on their correlations are taken as they are.
+ENOUGH = 10
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,30 @@ def moments(program: Program, samples: Iterable[Sample]) -> dict[oir.Node, Float
     read = dict.fromkeys(_read(n).name or "" for n in nodes)
     runner = Runner(program, [name for name in read if name not in inputs])
     sums: dict[oir.Node, Floats] = {}
+    seen: dict[oir.Node, int] = {}
     count = 0
     for sample in samples:
         results, count = {**sample, **runner(sample)}, count + 1
         for node in nodes:
-            own = _moment(_rows(node, results[_read(node).name or ""], count))
+            rows = _rows(node, results[_read(node).name or ""], count)
+            own = _moment(rows)
             sums[node] = sums[node] + own if node in sums else own
-    return {node: total / count for node, total in sums.items()}
+            seen[node] = seen.get(node, 0) + len(rows)
+    return {node: _believable(total / count, seen[node]) for node, total in sums.items()}
+
+
+def _believable(moment: Floats, rows: int) -> Floats:
+    """Moments whose correlations count as much as so many rows can tell of them.
+
+    On fewer rows than features every feature is a combination of the others, and would be spared for free;
+    on unseen data it is none. Means and variances need few rows.
+    """
+    share = rows / (ENOUGH * len(moment))
+    if share >= 1:
+        return moment
+    together = np.outer(moment[:, -1], moment[-1]) / moment[-1, -1]
+    alone = np.diag(np.diag(moment) - np.diag(together))
+    return np.asarray(share * moment + (1 - share) * (together + alone))
 
 
 def power(node: oir.Node, weight: NDArray[Any], moment: Floats) -> float:

@@ -205,10 +205,25 @@ def _slice(dims: Dims, node: oir.Node) -> None:
             dims.link(before, after)
 
 
+def _gather(dims: Dims, node: oir.Node) -> None:
+    """Positions are picked along one axis, which stays as it is; the others pass."""
+    data, index, out = dims.axes(_in(node, 0)), dims.axes(_in(node, 1)), dims.axes(node.outputs[0])
+    axis = integer(node, "axis", 0) % max(1, len(data))
+    picked = range(axis, axis + len(index))
+    dims.fix(data[axis], *index, *(out[a] for a in picked))
+    left = [out[a] for a in range(len(out)) if a not in picked]
+    for before, after in zip([*data[:axis], *data[axis + 1 :]], left, strict=True):
+        dims.link(before, after)
+
+
 def _reshape(dims: Dims, node: oir.Node) -> None:
-    """Follow each run of axes that becomes another run of the same size: one is what the other is made of."""
+    """Follow each run of axes that becomes another run of the same size: one is what the other is made of.
+
+    An axis of one position goes and comes by itself: that position cannot be removed.
+    """
     value, result = _in(node, 0), node.outputs[0]
     data, out = dims.axes(value), dims.axes(result)
+    dims.fix(*(ids for ids in (*data, *out) if len(ids) == 1))
     for before, after in _runs([len(a) for a in data], [len(a) for a in out]):
         old = [a for a in before if len(data[a]) > 1]
         new = [a for a in after if len(out[a]) > 1]
@@ -317,6 +332,7 @@ RULES: dict[str, Rule] = {
     "Concat": _concat,
     "Split": _split,
     "Slice": _slice,
+    "Gather": _gather,
     **dict.fromkeys(("Pad", "Resize"), _window),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), _pool),

@@ -17,6 +17,7 @@ _SKIPPED = [
     "fuse_matmul_add_bias_into_gemm",
     "fuse_matmul_add_bias_into_gemm_batched",
     "fuse_qkv",
+    "fuse_attention",
 ]
 
 
