@@ -31,6 +31,19 @@ class Dataset:
     def __len__(self) -> int:
         return self.size
 
+    def constants(self) -> list[str]:
+        """Names of the inputs that are the same in all samples, where there are several."""
+        first: Sample | None = None
+        same: list[str] = []
+        for sample in self:
+            if first is None:
+                first, same = sample, list(sample)
+                continue
+            same = [name for name in same if np.array_equal(sample[name], first[name])]
+            if not same:
+                break
+        return same if len(self) > 1 else []
+
     def __iter__(self) -> Iterator[Sample]:
         """One dict per sample, from input name to array.
 

@@ -30,7 +30,9 @@ def text(program: Program) -> str:
     head = [f"{program.graph.name or 'model'}  opset {program.graph.opset_imports.get('', 0)}"]
     head += [f"  input   {_type_text(v)}" for v in program.graph.inputs if not v.is_initializer()]
     head += [f"  output  {_type_text(v)}" for v in program.graph.outputs]
-    head += [f"  pass    {step.text}{_metrics(step.metrics)}" for step in _steps(program)]
+    for step in _steps(program):
+        head.append(f"  pass    {step.text}{_metrics(step.metrics)}")
+        head += [f"          warning: {message}" for message in step.warnings]
     rows = [_row(node) for node in program.nodes]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(4)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)) for row in rows]

@@ -41,7 +41,8 @@ class Context:
     """Folder that emitting passes write into (a staging folder while a build runs)."""
     progress: Progress = field(default_factory=NoProgress)
     metrics: dict[str, float | str] = field(default_factory=dict)
-    """Filled by the pass that is running; kept in the program's history. Deterministic figures only."""
+    """Filled by the pass that is running; kept in the program's history. Deterministic figures only, but for
+    the times of a profile."""
     warn: Callable[[str], None] = lambda message: None
     """Tells the user something that is no error."""
 

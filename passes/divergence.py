@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from edgecut.ir.program import Program
 from edgecut.passes.numerics import Array, Runner, Sample
 
+# Of inputs and answers of all samples: those of images are large. So many samples are kept in any case.
+_KEPT_BYTES, _LEAST = 256 << 20, 8
 # Scores are divided by it before the softmax, so that the classes that lose count too.
 TEMPERATURE = 2.0
 
@@ -39,13 +41,27 @@ class Answers:
 
     @classmethod
     def of(cls, program: Program, samples: Iterable[Sample]) -> Answers:
-        """The answers of the original; inputs and outputs of all samples are kept."""
+        """The answers of the original; inputs and outputs are kept, so large ones are of fewer samples."""
         outputs = [spec.name for spec in program.outputs]
         names = tuple(scores(program, name) for name in outputs)
-        runner, kept = Runner(program, names), tuple(samples)
-        known = tuple(tuple(found[n] for n in names) for found in map(runner, kept))
+        runner, room = Runner(program, names), _KEPT_BYTES
+        kept: list[Sample] = []
+        known: list[tuple[Array, ...]] = []
+        for sample in samples:
+            found = runner(sample)
+            kept.append(sample)
+            known.append(tuple(found[n] for n in names))
+            room -= sum(array.nbytes for array in (*sample.values(), *known[-1]))
+            if room < 0 and len(kept) >= _LEAST:
+                break
         powers = tuple(float(np.mean([_square(one[i]) for one in known])) for i in range(len(names)))
-        return cls(names, tuple(a != b for a, b in zip(names, outputs, strict=True)), kept, known, powers)
+        return cls(
+            names,
+            tuple(a != b for a, b in zip(names, outputs, strict=True)),
+            tuple(kept),
+            tuple(known),
+            powers,
+        )
 
     def divergence(self, other: Program) -> float:
         """The mean over the samples, summed over the outputs; 0 where all answers are the same.

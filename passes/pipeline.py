@@ -93,10 +93,19 @@ def _run_one(item: Pass, program: Program, context: Context, *, use_cache: bool)
     key = cache_key(item, program.fingerprint()) if item.cacheable and use_cache else None
     found = store.get(key) if key else None
     if found is not None:
+        for message in history(found).steps[-1].warnings:
+            context.warn(message)
         return found, True
-    context.metrics = {}
-    result = item.run(program, context)
-    steps = (*history(result).steps, Step(text.unparse(item), item.version, dict(context.metrics)))
+    told: list[str] = []
+
+    def warn(message: str) -> None:
+        told.append(message)
+        context.warn(message)
+
+    own = replace(context, metrics={}, warn=warn)
+    result = item.run(program, own)
+    step = Step(text.unparse(item), item.version, dict(own.metrics), tuple(told))
+    steps = (*history(result).steps, step)
     annotations.put(result.model, replace(history(result), steps=steps))
     item.check_after(result)
     if key:

@@ -30,6 +30,8 @@ class Step:
     text: str
     version: int
     metrics: dict[str, float | str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    """What it told the user, who is to see it again where the result comes from the cache."""
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from typing import ClassVar
 from edgecut.frontends import data
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import effects, numerics, split
+from edgecut.passes import constant, effects, numerics, split
 from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.budget import Budget, Judge
 from edgecut.passes.finetune import distil
 from edgecut.passes.finetune.distil import Training
 from edgecut.passes.finetune.module import require_torch
 from edgecut.passes.finetune.variety import Kind
-from edgecut.passes.quantize import checks
-from edgecut.passes.quantize.budget import Budget, Judge
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Finetune(Pass):
     """
 
     name: ClassVar[str] = "finetune"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -58,7 +57,7 @@ class Finetune(Pass):
         """Refuse options that make no sense, a quantized program, and a Python without torch."""
         if self.calibration is None:
             raise UsageError("finetune needs calibration data", hint="--calibration DATA: real inputs")
-        checks.limits(self._budget)
+        self._budget.check()
         for name in ("epochs", "batch", "patience", "samples", "learning_rate"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -76,7 +75,8 @@ class Finetune(Pass):
         if len(dataset) < split.EVERY:
             what = f"{len(dataset)} samples are too few to train on"
             raise ModelError(what, where=str(self.calibration), hint="at least 100")
-        checks.judged(dataset, self.calibration, self._budget, program)
+        self._budget.check_data(dataset, self.calibration, program)
+        constant.tell(dataset, context)
         teacher, unseen = numerics.reference(program), split.test(dataset)
         judge = Judge(teacher, unseen, unseen.labels)
         before = judge.quality(program)

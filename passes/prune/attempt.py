@@ -10,11 +10,11 @@ from edgecut.ir.program import Program, static_shape
 from edgecut.passes import stale
 from edgecut.passes.augment import Augment
 from edgecut.passes.base import Context
+from edgecut.passes.budget import Judge, Quality
 from edgecut.passes.prune import blocks, choose, refit, rules, shrink
 from edgecut.passes.prune.dims import Axis, Channel, ChannelGroup
 from edgecut.passes.prune.reconstruction import Order
 from edgecut.passes.prune.refit import Kept
-from edgecut.passes.quantize.budget import Judge, Quality
 
 
 @dataclass(frozen=True)

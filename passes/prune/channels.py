@@ -11,17 +11,16 @@ from edgecut.ir import annotations, work
 from edgecut.ir.annotations import Profile
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import numerics, split
+from edgecut.passes import constant, numerics, split
 from edgecut.passes.augment import Augment
 from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.budget import Budget, Judge, Quality
 from edgecut.passes.finetune.module import has_torch, require_torch
 from edgecut.passes.prune import blocks, choose, reconstruction, rules, search, trials
 from edgecut.passes.prune.attempt import Attempt, Workshop
 from edgecut.passes.prune.dims import ChannelGroup
 from edgecut.passes.prune.reconstruction import Order
 from edgecut.passes.prune.sensitivity import sensitivities
-from edgecut.passes.quantize import checks
-from edgecut.passes.quantize.budget import Budget, Judge, Quality
 
 # Share of equal answers below which the user is told without having asked.
 ALARMING = 0.9
@@ -37,7 +36,7 @@ class Prune(Pass):
     """
 
     name: ClassVar[str] = "prune"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -72,7 +71,7 @@ class Prune(Pass):
             raise UsageError(f"is {self.speedup}", where="prune{speedup}", hint="1.5: half as fast again")
         if sum(map(bool, (self.ratio, self.macs, self.size, self.speedup > 1))) > 1:
             raise UsageError("takes one of ratio, macs, size and speedup", where="prune")
-        checks.limits(self._budget)
+        self._budget.check()
         if self._budget and self.calibration is None:
             raise UsageError("needs calibration data to judge its budget by", where="prune")
         for name in ("multiple", "samples"):
@@ -98,6 +97,7 @@ class Prune(Pass):
         dataset = self._load(program)
         judge = None
         if dataset is not None:
+            constant.tell(dataset, context)
             unseen = split.test(dataset)
             judge = Judge(numerics.reference(program), unseen, unseen.labels)
         orders = self._orders(program, groups, dataset)
@@ -121,26 +121,27 @@ class Prune(Pass):
         if self.ratio:
             return shop.attempt(choose.by_ratio(shop.groups, self.ratio, self.multiple))
         if self.speedup > 1:
-            return search.faster(shop, self.speedup, self.multiple)
+            return search.faster(shop, self.speedup, self.multiple, best_effort=self.best_effort)
         if self.size:
-            return search.smaller(shop, self.size, self.multiple)
+            return search.smaller(shop, self.size, self.multiple, best_effort=self.best_effort)
         if self.macs:
-            return shop.attempt(search.counts(shop, "macs", self.macs, self.multiple))
+            found = search.counts(shop, "macs", self.macs, self.multiple, best_effort=self.best_effort)
+            return shop.attempt(found)
         return search.most(shop, self._budget, self.multiple)
 
     def _nothing(self, shop: Workshop) -> Program:
         """Say that no channel can be removed."""
-        program = shop.program
+        program, hint = shop.program, "no prune"
         if not shop.groups:
             what = "has no removable channel"
-        elif self._budget and not (self.ratio or self.macs or self.size):
-            what = "no channel can be spared within the accuracy budget, nothing was changed"
+        elif self._budget and not (self.ratio or self.macs or self.size or self.speedup > 1):
+            what, hint = "no channel can be spared within the accuracy budget", "a wider budget, or no prune"
         else:
-            what = "no group has a channel to spare"
+            what, hint = "no group has a channel to spare", "a larger ratio, or no prune"
         if self.best_effort and shop.groups:
             shop.context.warn(f"{what}: nothing is pruned")
             return program
-        raise ModelError(what, where=program.graph.name, hint="a larger ratio, or no prune")
+        raise ModelError(what, where=program.graph.name, hint=f"nothing was changed; {hint}")
 
     def _tell(self, quality: Quality, program: Program, context: Context) -> None:
         """Hold the budget; without one, a loss that nobody can want is told."""
@@ -167,7 +168,7 @@ class Prune(Pass):
         if len(dataset) < split.EVERY:
             what = f"{len(dataset)} samples are too few to refit weights to"
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}, better 100")
-        checks.judged(dataset, self.calibration, self._budget, program)
+        self._budget.check_data(dataset, self.calibration, program)
         return dataset
 
     def _orders(

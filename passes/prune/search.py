@@ -5,11 +5,11 @@ from edgecut.ir.annotations import Profile
 from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context
+from edgecut.passes.budget import Budget
 from edgecut.passes.profile.profile import ProfileTargets
 from edgecut.passes.prune import choose, resources
 from edgecut.passes.prune.attempt import Attempt, Workshop
 from edgecut.passes.prune.resources import Resource
-from edgecut.passes.quantize.budget import Budget
 
 # The steps in which a budget is used up: shares of the operations or of the time.
 _STEPS = tuple(i / 20 for i in range(1, 19))
@@ -17,49 +17,85 @@ _STEPS = tuple(i / 20 for i in range(1, 19))
 _TRIES = 4
 
 
-def counts(shop: Workshop, resource: Resource, share: float, multiple: int) -> list[int]:
+def counts(
+    shop: Workshop, resource: Resource, share: float, multiple: int, *, best_effort: bool = False
+) -> list[int]:
     """Channels to remove from each group, so that a share of a resource is saved.
 
     Raises:
-        ConstraintError: So much cannot be saved.
+        ConstraintError: So much cannot be saved. With best effort all that can leave do, and that is told.
     """
-    return choose.by_cost(shop.program, shop.groups, shop.orders, resource, share, multiple)
+    try:
+        return choose.by_cost(shop.program, shop.groups, shop.orders, resource, share, multiple)
+    except ConstraintError as error:
+        if not best_effort or not shop.groups:
+            raise
+        shop.context.warn(error.what)
+        return _all(shop, multiple)
 
 
-def smaller(shop: Workshop, share: float, multiple: int) -> Attempt:
+def smaller(shop: Workshop, share: float, multiple: int, *, best_effort: bool) -> Attempt:
     """A program that has so much smaller weights, the biases that refitting adds counted.
 
     Raises:
-        ConstraintError: So much cannot be saved.
+        ConstraintError: So much cannot be saved. With best effort it is the smallest found, and that is told.
     """
     before, wanted = shop.program.weight_bytes(), share
     for _ in range(_TRIES):
-        found = shop.attempt(counts(shop, "size", min(wanted, 0.999), multiple))
+        left = _most(shop, "size", wanted, multiple)
+        found = shop.attempt(left)
         excess = found.program.weight_bytes() / before - (1 - share)
         if excess <= 0:
+            return found
+        if left == _all(shop, multiple):
             break
         wanted += excess
+    what = f"cannot save {100 * share:.3g} % of the size, {100 * (share - excess):.3g} % at most"
+    _miss(what, "a smaller share", shop, best_effort)
     return found
 
 
-def faster(shop: Workshop, speedup: float, multiple: int) -> Attempt:
+def faster(shop: Workshop, speedup: float, multiple: int, *, best_effort: bool) -> Attempt:
     """A program so many times as fast, by a new profile of it on the same targets.
 
     Raises:
-        ConstraintError: It does not become so fast.
+        ConstraintError: It does not become so fast. With best effort it is the fastest, and that is told.
     """
     before = resources.seconds(shop.program)
-    aim, best = before / speedup, 1.0
-    share = 1 - 1 / speedup
+    aim, share = before / speedup, 1 - 1 / speedup
+    fastest, best = before, [0] * len(shop.groups)
     for _ in range(_TRIES):
-        wanted = counts(shop, "seconds", min(share, 0.999), multiple)
+        wanted = _most(shop, "seconds", share, multiple)
         time = _profiled(shop.bare(wanted), shop.program)
         if time <= aim:
             return shop.attempt(wanted)
-        best = max(best, before / time)
+        if time < fastest:
+            fastest, best = time, wanted
+        if wanted == _all(shop, multiple):
+            break
         share = 1 - (1 - share) * 0.98 * aim / time
-    what = f"becomes {best:.2f} times as fast at most, not {speedup:g} times"
-    raise ConstraintError(what, where=shop.program.graph.name, hint="a smaller speedup")
+    what = f"becomes {before / fastest:.2f} times as fast at most, not {speedup:g} times"
+    _miss(what, "a smaller speedup", shop, best_effort)
+    return shop.attempt(best)
+
+
+def _most(shop: Workshop, resource: Resource, share: float, multiple: int) -> list[int]:
+    """Channels to remove so that a share of a resource is saved, or all that can leave."""
+    try:
+        return counts(shop, resource, min(share, 0.999), multiple)
+    except ConstraintError:
+        return _all(shop, multiple)
+
+
+def _all(shop: Workshop, multiple: int) -> list[int]:
+    """All channels that can leave each group."""
+    return choose.by_ratio(shop.groups, 1.0, multiple)
+
+
+def _miss(what: str, hint: str, shop: Workshop, best_effort: bool) -> None:
+    if not best_effort:
+        raise ConstraintError(what, where=shop.program.graph.name, hint=f"nothing was changed; {hint}")
+    shop.context.warn(what)
 
 
 def most(shop: Workshop, budget: Budget, multiple: int) -> Attempt | None:

@@ -13,12 +13,11 @@ from edgecut.ir import annotations
 from edgecut.ir.annotations import Plan, Profile
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import effects, numerics, split
+from edgecut.passes import constant, effects, numerics, split
 from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.budget import Budget, Judge, Quality
 from edgecut.passes.prune import fours, linear, refit
 from edgecut.passes.prune.linear import Layer
-from edgecut.passes.quantize import checks
-from edgecut.passes.quantize.budget import Budget, Judge, Quality
 from edgecut.targets import spec
 from edgecut.targets.onnx import sparsity
 
@@ -54,7 +53,7 @@ class Sparsify(Pass):
         """Refuse a server without sparse kernels, and a program whose weights are settled already."""
         if self.samples is not None and self.samples < 1:
             raise UsageError(f"is {self.samples}", where="sparsify{samples}", hint="at least 1")
-        checks.limits(self._budget)
+        self._budget.check()
         if self._budget and self.calibration is None:
             raise UsageError("needs calibration data to judge its budget by", where="sparsify")
         profile = annotations.get(program.model, Profile)
@@ -114,7 +113,8 @@ class Sparsify(Pass):
         if len(dataset) < split.EVERY:
             what = f"{len(dataset)} samples are too few to refit weights to"
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}, better 100")
-        checks.judged(dataset, self.calibration, self._budget, program)
+        self._budget.check_data(dataset, self.calibration, program)
+        constant.tell(dataset, context)
         unseen = split.test(dataset)
         judge = Judge(numerics.reference(program), unseen, unseen.labels)
         found = program.copy()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecut.ir import extract, work
-from edgecut.ir.program import nbytes
+from edgecut.ir.program import Program, nbytes
 from edgecut.passes.divergence import scores
 from edgecut.passes.numerics import Array, Runner, Sample
 from edgecut.passes.quantize import region
@@ -36,7 +36,8 @@ MOST = 256
 # Operations of all trials together, so that this takes some seconds and not hours.
 _MACS = 1e12
 _TRIALS = 8
-# Values that need more than this on the fewest samples keep the ranges that are started from.
+# Values that need more than this on the fewest samples, with inputs and outputs, keep the ranges that are
+# started from.
 _KEPT_BYTES = 192 << 20
 # Walked are the ends of groups that make at least this much of the average error.
 _WORTH = 0.1
@@ -110,11 +111,17 @@ def _start(
     model: Calibrated, names: Sequence[str], samples: Sequence[Sample], ratio: Share
 ) -> tuple[Share, float]:
     """The best of the extremes, a share of them, and wider ranges, and its error."""
-    values = model.program.values()
-    if FEWEST * sum(nbytes(values[n]) for n in names) > _KEPT_BYTES:
+    if FEWEST * _kept_bytes(model.program, names) > _KEPT_BYTES:
         return ratio, 0.0
     trial = _Trial.of(model, names, samples)
     return trial.better(((1.0, 1.0), ratio, *((w, w) for w in _WIDER)))
+
+
+def _kept_bytes(program: Program, names: Sequence[str]) -> int:
+    """Of one sample: what a trial keeps of it."""
+    values = program.values()
+    ends = [spec.name for spec in (*program.inputs, *program.outputs)]
+    return sum(nbytes(values[n]) for n in {*names, *ends})
 
 
 def _ratio(clipped: Calibrated, extremes: Calibrated, name: str) -> Share:
@@ -142,9 +149,7 @@ class _Trial:
     @classmethod
     def of(cls, model: Calibrated, names: Sequence[str], samples: Sequence[Sample]) -> _Trial:
         program = model.program
-        values = program.values()
-        size = sum(nbytes(values[n]) for n in names)
-        samples = samples[: _KEPT_BYTES // max(size, 1)]
+        samples = samples[: _KEPT_BYTES // max(_kept_bytes(program, names), 1)]
         inputs = [spec.name for spec in program.inputs]
         wanted = [scores(program, spec.name) for spec in program.outputs]
         run = Runner(program, [n for n in (*names, *wanted) if n not in inputs])

@@ -16,7 +16,7 @@ from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program, history
 from edgecut.passes import numerics, split
 from edgecut.passes.base import Context, Pass, option
-from edgecut.passes.quantize.budget import Judge, decibel, is_less
+from edgecut.passes.budget import Judge, decibel, is_less
 
 Floats = NDArray[np.float64]
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})

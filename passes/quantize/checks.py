@@ -1,6 +1,5 @@
 """What cannot be quantized, and what cannot be calibrated with: told before any work is done."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +8,9 @@ from edgecut.ir import annotations
 from edgecut.ir.annotations import Quantization
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import numerics, split
+from edgecut.passes import split
+from edgecut.passes.budget import Budget
 from edgecut.passes.quantize import integers
-from edgecut.passes.quantize.budget import Budget
 
 # The first operator sets with a scale per channel, and with integers of 4 and 16 bits.
 _OPSET = 13
@@ -35,24 +34,7 @@ def options(
         raise UsageError(f"percentile is {percentile}", hint="above 50, at most 100")
     if samples is not None and samples < 1:
         raise UsageError(f"samples is {samples}", hint="at least 1")
-    limits(budget)
-
-
-def limits(budget: Budget) -> None:
-    """Refuse limits that no model is within, or any is.
-
-    Raises:
-        UsageError: One of them is NaN, infinite or out of its range.
-    """
-    ranges = {
-        "min_agreement": (0.0, 1.0, "a share: 0.99 for 99 %"),
-        "max_accuracy_drop": (0.0, 100.0, "points, 0 to 100"),
-        "min_sqnr": (-sys.float_info.max, sys.float_info.max, "dB, such as 30"),
-    }
-    for name, (least, most, hint) in ranges.items():
-        limit = getattr(budget, name)
-        if limit is not None and not least <= limit <= most:
-            raise UsageError(f"{name} is {limit}", hint=hint)
+    budget.check()
 
 
 def program(program: Program, scheme: str, keep: Sequence[str]) -> None:
@@ -78,27 +60,12 @@ def dataset(dataset: Dataset, path: Path, budget: Budget, program: Program, *, h
     """Refuse data that a budget cannot be judged on.
 
     Raises:
-        ModelError: Too few samples to hold some out, or what `judged` raises.
+        ModelError: Too few samples to hold some out, or what `Budget.check_data` raises.
     """
     if hold_out and len(dataset) < split.EVERY:
         what = f"{len(dataset)} samples are too few to hold some out, which a budget is judged on"
         raise ModelError(what, where=str(path), hint=f"at least {split.EVERY}, better 100")
-    judged(dataset, path, budget, program)
-
-
-def judged(dataset: Dataset, path: Path, budget: Budget, program: Program) -> None:
-    """Refuse data without the labels, or a program without the scores, that a budget is judged by.
-
-    Raises:
-        ModelError: There are none.
-    """
-    if budget.max_accuracy_drop is not None and dataset.labels is None:
-        hint = "an array `labels`, labels.csv in a folder, or min_agreement instead"
-        raise ModelError("has no labels, which max_accuracy_drop needs", where=str(path), hint=hint)
-    classified = budget.max_accuracy_drop is not None or budget.min_agreement is not None
-    if classified and numerics.classes(program) is None:
-        what = "has no output of class scores [1, classes], by which top-1 is judged"
-        raise ModelError(what, where=program.graph.name, hint="min_sqnr instead")
+    budget.check_data(dataset, path, program)
 
 
 def nothing(program: Program) -> ModelError:

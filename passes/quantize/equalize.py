@@ -20,11 +20,11 @@ from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import numerics, split
 from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.budget import Judge, decibel, is_less
 from edgecut.passes.numerics import Runner, Sample
 from edgecut.passes.prune import rules
 from edgecut.passes.prune.dims import ChannelGroup
 from edgecut.passes.quantize import integers, region
-from edgecut.passes.quantize.budget import Judge, decibel, is_less
 from edgecut.passes.quantize.calibrate import Method
 
 Floats = NDArray[np.float64]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from edgecut.ir import annotations
 from edgecut.ir.annotations import Sensitivity
 from edgecut.ir.program import Program
+from edgecut.passes.budget import Budget, Judge, Quality
 from edgecut.passes.quantize import savings, sensitivity
-from edgecut.passes.quantize.budget import Budget, Judge, Quality
 from edgecut.passes.quantize.integers import Calibrated
 from edgecut.passes.quantize.savings import Chain, Saving
 from edgecut.passes.quantize.sensitivity import Damage

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from edgecut.ir import work
 from edgecut.ir.program import Program
 from edgecut.passes import numerics
+from edgecut.passes.budget import Judge
 from edgecut.passes.numerics import Difference, Runner, Sample
-from edgecut.passes.quantize.budget import Judge
 from edgecut.passes.quantize.integers import Calibrated
 from edgecut.passes.quantize.savings import Chain
 

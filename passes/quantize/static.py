@@ -10,10 +10,10 @@ from edgecut.ir import annotations, store
 from edgecut.ir.annotations import Profile, Quantization
 from edgecut.ir.errors import ConstraintError
 from edgecut.ir.program import Program
-from edgecut.passes import effects, numerics, split, stale
+from edgecut.passes import constant, effects, numerics, split, stale
 from edgecut.passes.base import Context, Pass, option
+from edgecut.passes.budget import Budget, Judge, Quality
 from edgecut.passes.quantize import aimed, checks, integers, weights
-from edgecut.passes.quantize.budget import Budget, Judge, Quality
 from edgecut.passes.quantize.calibrate import Method
 from edgecut.passes.quantize.integers import Calibrated
 from edgecut.passes.quantize.mixed import Mixed, Search
@@ -140,10 +140,7 @@ class Quantize(Pass):
             model = self._by_output(program, seen, context)
         else:
             model = self._with_ranges(program, seen, self.method, context)
-        constant = model.constants()
-        if constant:
-            what = "is constant over all calibration data: are they real inputs?"
-            context.warn(f"{checks.some(constant)} {what}")
+        constant.warn(list(dict.fromkeys((*dataset.constants(), *model.constants()))), context)
         return model
 
     def _least_error(

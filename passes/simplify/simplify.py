@@ -16,6 +16,7 @@ class Simplify(Pass):
     """Fold constants and BatchNormalization, fuse what onnxsim can, and remove what nothing reads."""
 
     name = "simplify"
+    version = 2
     cacheable = True
 
     def run(self, program: Program, context: Context) -> Program:

@@ -30,6 +30,7 @@ class Rename(Pass):
     def run(self, program: Program, context: Context) -> Program:
         RUNS.append(self.suffix)
         context.metrics["length"] = float(len(self.suffix))
+        context.warn(f"renamed to {self.suffix}")
         program.graph.name = f"{program.graph.name}{self.suffix}"
         return program
 
@@ -68,6 +69,14 @@ def test_nothing_is_run_again_that_has_not_changed(residual: Program) -> None:
     assert again.fingerprint() == first.fingerprint()
     pipeline.run([Rename("_a"), Rename("_b")], residual, Context(), use_cache=False)
     assert RUNS == ["_a", "_b"] * 2
+
+
+def test_what_was_warned_of_is_told_again_from_the_cache(residual: Program) -> None:
+    told: list[str] = []
+    for _ in range(2):
+        pipeline.run([Rename("_a")], residual, Context(warn=told.append))
+    assert RUNS == ["_a"]
+    assert told == ["renamed to _a"] * 2
 
 
 def test_another_model_option_or_file_content_is_no_hit(residual: Program, tmp_path: Path) -> None:

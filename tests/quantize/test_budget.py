@@ -10,7 +10,7 @@ import pytest
 from edgecut.frontends.data import Dataset
 from edgecut.ir.program import Program
 from edgecut.passes import split
-from edgecut.passes.quantize.budget import Judge, is_less
+from edgecut.passes.budget import Judge, is_less
 
 Build = Callable[..., Program]
 
@@ -58,3 +58,20 @@ def test_errors_are_those_before_a_softmax(build: Build) -> None:
     # The same sums in float32, in ONNX Runtime twice.
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert expected.mean() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_answers_that_are_not_kept_are_computed_anew(build: Build) -> None:
+    """Those of segmentation do not fit into memory; results are the same."""
+    body = "h = MatMul(x, w)  y = Softmax(h)"
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((4, 3)).astype(np.float32)
+    first, second = (
+        build(f"net (float[1,4] x) => (float[1,3] y) {{ {body} }}", w=w) for w in (weight, weight * 1.1)
+    )
+    samples = [{"x": rng.standard_normal((1, 4)).astype(np.float32)} for _ in range(5)]
+    labels = np.array([0, 1, 2, 0, 1])
+    # Two answers of scores and probabilities, 12 bytes each.
+    whole, some = Judge(first, samples, labels), Judge(first, samples, labels, kept_bytes=48)
+    assert np.array_equal(whole.errors(second), some.errors(second))
+    assert whole.difference(second) == some.difference(second)
+    assert whole.quality(second, 3) == some.quality(second, 3)

@@ -1,15 +1,19 @@
-"""What a quantized model may lose, and how much it does."""
+"""What a compressed model may lose, and how much it does."""
 
 import math
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecut.ir.errors import ConstraintError
+from edgecut.frontends.data import Dataset
+from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program
+from edgecut.passes import numerics
 from edgecut.passes.divergence import scores
 from edgecut.passes.numerics import Array, Difference, Runner, Sample
 
@@ -32,6 +36,36 @@ class Budget:
     def __bool__(self) -> bool:
         """Whether anything is limited."""
         return any(v is not None for v in (self.max_accuracy_drop, self.min_sqnr, self.min_agreement))
+
+    def check(self) -> None:
+        """Refuse limits that no model is within, or any is.
+
+        Raises:
+            UsageError: One of them is NaN, infinite or out of its range.
+        """
+        ranges = {
+            "min_agreement": (0.0, 1.0, "a share: 0.99 for 99 %"),
+            "max_accuracy_drop": (0.0, 100.0, "points, 0 to 100"),
+            "min_sqnr": (-sys.float_info.max, sys.float_info.max, "dB, such as 30"),
+        }
+        for name, (least, most, hint) in ranges.items():
+            limit = getattr(self, name)
+            if limit is not None and not least <= limit <= most:
+                raise UsageError(f"{name} is {limit}", hint=hint)
+
+    def check_data(self, dataset: Dataset, path: Path, program: Program) -> None:
+        """Refuse data without the labels, or a program without the scores, that the budget is judged by.
+
+        Raises:
+            ModelError: There are none.
+        """
+        if self.max_accuracy_drop is not None and dataset.labels is None:
+            hint = "an array `labels`, labels.csv in a folder, or min_agreement instead"
+            raise ModelError("has no labels, which max_accuracy_drop needs", where=str(path), hint=hint)
+        classified = self.max_accuracy_drop is not None or self.min_agreement is not None
+        if classified and numerics.classes(program) is None:
+            what = "has no output of class scores [1, classes], by which top-1 is judged"
+            raise ModelError(what, where=program.graph.name, hint="min_sqnr instead")
 
     def holds(self, found: "Quality") -> bool:
         """Whether a model of this quality is within the limits."""
@@ -85,22 +119,28 @@ class Judge:
         reference: What is right.
         samples: Inputs; read anew for each model where they are more than `KEPT_BYTES`.
         labels: Class of each, or None.
+        kept_bytes: Of answers that are remembered; what is more is computed anew for each model.
     """
 
     def __init__(
-        self, reference: Program, samples: Iterable[Sample], labels: NDArray[np.int64] | None
+        self,
+        reference: Program,
+        samples: Iterable[Sample],
+        labels: NDArray[np.int64] | None,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
-        names = [spec.name for spec in reference.outputs]
-        watched = [scores(reference, name) for name in names]
-        run = Runner(reference, watched)
+        self._names = [spec.name for spec in reference.outputs]
+        self._scores = [scores(reference, name) for name in self._names]
+        self._reference = Runner(reference, self._scores)
         self._samples = _kept(samples)
         self.labels = labels
-        self.expected: list[Sample] = []
-        self._scores: list[list[Array]] = []
+        self._known: list[Sample] = []
         for sample in self._samples:
-            results = run(sample)
-            self.expected.append({name: results[name] for name in names})
-            self._scores.append([results[name] for name in watched])
+            results = self._reference(sample)
+            kept_bytes -= sum(array.nbytes for array in results.values())
+            if kept_bytes < 0:
+                break
+            self._known.append(results)
 
     def samples(self, limit: int | None = None) -> Iterable[Sample]:
         """The inputs, or the first of them; to be gone through once."""
@@ -116,21 +156,27 @@ class Judge:
         Outputs that are a softmax are looked at before it: after it a few undecided samples tell everything.
         """
         names = [scores(program, spec.name) for spec in program.outputs]
-        run, found = Runner(program, names), []
-        for sample, want in zip(self.samples(), self._scores, strict=True):
+        run, found, signal = Runner(program, names), [], []
+        for sample, want in self._answers():
             results = run(sample)
-            found.append([_power(results[name] - array) for name, array in zip(names, want, strict=True)])
-        signal = np.mean([[_power(array) for array in want] for want in self._scores], axis=0)
-        relative = np.asarray(found) / np.maximum(signal, 1e-30)
+            pairs = [(want[known], results[name]) for known, name in zip(self._scores, names, strict=True)]
+            found.append([_power(result - array) for array, result in pairs])
+            signal.append([_power(array) for array, _ in pairs])
+        relative = np.asarray(found) / np.maximum(np.mean(signal, axis=0), 1e-30)
         return np.asarray(relative[:, int(np.argmax(relative.mean(axis=0)))])
 
     def difference(self, program: Program, limit: int | None = None) -> Difference:
         """Run a model on the samples, or on the first of them."""
         run, difference = Runner(program), Difference()
         labels = repeat(None) if self.labels is None else self.labels.tolist()
-        for sample, want, label in zip(self.samples(limit), self.expected, labels, strict=False):
-            difference.add(want, run(sample), label)
+        for (sample, want), label in zip(self._answers(limit), labels, strict=False):
+            difference.add({name: want[name] for name in self._names}, run(sample), label)
         return difference
+
+    def _answers(self, limit: int | None = None) -> Iterator[tuple[Sample, Sample]]:
+        """Inputs, each with what the reference makes of it."""
+        for index, sample in enumerate(self.samples(limit)):
+            yield sample, self._known[index] if index < len(self._known) else self._reference(sample)
 
 
 def is_less(after: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
