@@ -43,7 +43,7 @@ def size(program: Program) -> Size:
 
 
 def changed(before: Size, after: Size) -> dict[str, float | str]:
-    """Sizes as a pass reports them; without times, so that a history is the same on every machine."""
+    """Sizes as a pass reports them; times stand with the profiles."""
     return {
         "weight_bytes_before": before.weight_bytes, "weight_bytes": after.weight_bytes,
         "macs_before": before.macs, "macs": after.macs,

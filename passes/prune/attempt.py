@@ -41,6 +41,8 @@ class Workshop:
     context: Context
     blocks: bool = False
     """Whether layers are refitted together too, block by block."""
+    nearest: bool = False
+    """Whether only those layers are refitted that read what is gone."""
 
     def bare(self, counts: Sequence[int]) -> Program:
         """A copy without so many channels of each group, not refitted."""
@@ -52,7 +54,7 @@ class Workshop:
         removed = sum(counts)
         if self.dataset is None:
             return Attempt(copy, removed, None)
-        names = refit.layers(self.program, copy)
+        names = refit.layers(self.program, copy, nearest=self.nearest)
         with self.context.progress.task("refitting", len(names)) as advance:
             refit.refit(self.program, copy, names, kept, self.dataset, self.augment, advance)
         if self.blocks:

@@ -38,8 +38,14 @@ MAX_FEATURES = 8192
 _TOGETHER = 2048
 
 
-def layers(before: Program, after: Program) -> list[str]:
-    """Names of the nodes whose weights can make up for what was removed before them."""
+def layers(before: Program, after: Program, *, nearest: bool = False) -> list[str]:
+    """Names of the nodes whose weights can make up for what was removed before them.
+
+    Args:
+        before: The original.
+        after: The pruned program.
+        nearest: Only those that read less than the original does.
+    """
     old = {n.name: n for n in before.nodes}
     changed: set[oir.Node] = set()
     found = []
@@ -49,6 +55,8 @@ def layers(before: Program, after: Program) -> list[str]:
         if all(same) and not any(v is not None and v.producer() in changed for v in node.inputs):
             continue
         changed.add(node)
+        if nearest and all(same[:1]):
+            continue
         if linear.is_linear(node) and linear.feature_count(node) <= MAX_FEATURES:
             found.append(node.name or "")
     return found

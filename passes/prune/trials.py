@@ -14,8 +14,12 @@ from edgecut.passes.prune.reconstruction import Order
 
 # Multiply-accumulates of all trials together, which limit the samples that each refits to.
 _WORK, _LEAST, _MOST = 3e11, 48, 400
-# Samples held out that judge a trial.
-_JUDGES = 256
+# Of networks too large for that: samples, with only the nearest layers refitted.
+_FEW = 64
+# Networks beyond this many multiply-accumulates in all trials of the few would take an hour.
+_TOO_MUCH = 3e12
+# Samples held out that judge a trial, of all networks and of large ones.
+_JUDGES, _FEW_JUDGES = 256, 32
 
 
 def corrected(shop: Workshop, multiple: int) -> list[Order]:
@@ -25,7 +29,8 @@ def corrected(shop: Workshop, multiple: int) -> list[Order]:
     outputs, as in `sensitivity`: a prediction adds up errors of single layers, and knows neither what later
     layers make of them, nor what refitting takes back.
 
-    Networks too large to try each of their groups in some minutes keep the predictions.
+    Of networks too large to try each of their groups so in some minutes only the layers that read the group
+    are refitted, on few samples; still larger ones keep the predictions.
 
     Args:
         shop: With data.
@@ -34,11 +39,12 @@ def corrected(shop: Workshop, multiple: int) -> list[Order]:
     assert shop.dataset is not None
     macs = max(1, effects.size(shop.program).macs)
     count = int(_WORK / macs / max(1, len(shop.groups)))
-    if count < _LEAST:
+    large = count < _LEAST
+    if large and macs * len(shop.groups) * _FEW > _TOO_MUCH:
         return list(shop.orders)
-    some = split.first(shop.dataset, min(count, _MOST))
-    quiet = replace(shop, dataset=some, judge=None, context=Context(), blocks=False)
-    answers = Answers.of(shop.program, islice(split.test(shop.dataset), _JUDGES))
+    some = split.first(shop.dataset, _FEW if large else min(count, _MOST))
+    quiet = replace(shop, dataset=some, judge=None, context=Context(), blocks=False, nearest=large)
+    answers = Answers.of(shop.program, islice(split.test(shop.dataset), _FEW_JUDGES if large else _JUDGES))
     found = []
     with shop.context.progress.task("trying groups", len(shop.groups)) as advance:
         for at, order in enumerate(shop.orders):

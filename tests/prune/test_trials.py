@@ -62,3 +62,23 @@ def test_the_loss_of_half_a_group_is_what_a_trial_of_it_does(shop: Workshop) -> 
 
 def test_a_group_that_cannot_be_halved_is_left_as_it_was(shop: Workshop) -> None:
     assert trials.corrected(shop, 8)[0] == shop.orders[0]
+
+
+def test_of_large_networks_only_the_layers_that_read_a_group_are_refitted(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "_WORK", 0)
+    found = trials.corrected(shop, 1)
+    near = replace(shop, nearest=True)
+    assert shop.dataset is not None
+    answers = Answers.of(shop.program, list(split.test(shop.dataset)))
+    first = near.attempt([4, 0]).program
+    last, before = (p.value("wc").const_value for p in (first, shop.program))
+    assert last is not None
+    assert before is not None
+    assert np.array_equal(last.numpy(), before.numpy())
+    assert found[0].loss[3] == pytest.approx(answers.divergence(first), rel=1e-6)
+    # The last layer reads the second group: refitting it too would give a smaller loss.
+    assert found[0].loss[3] > answers.divergence(shop.attempt([4, 0]).program)
+    monkeypatch.setattr(trials, "_TOO_MUCH", 0)
+    assert trials.corrected(shop, 1) == list(shop.orders)

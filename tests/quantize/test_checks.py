@@ -53,3 +53,13 @@ def test_labels_that_are_no_class_are_refused(
 def test_a_drop_needs_labels(residual: Program, images: Callable[..., Path], item: Make) -> None:
     with pytest.raises(ModelError, match="has no labels, which max_accuracy_drop needs"):
         item(calibration=images(), max_accuracy_drop=1.0).run(residual, Context())
+
+
+def test_data_that_never_change_are_told(residual: Program, save: Save) -> None:
+    """Quantize looks at numbers, which here differ; pruning would find nothing that matters."""
+    image = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
+    path = save(image=np.repeat(image, 8, 0))
+    for item in (Quantize(calibration=path), Prune(calibration=path, ratio=0.2)):
+        told: list[str] = []
+        item.run(residual.copy(), Context(warn=told.append))
+        assert "image is constant over all calibration data" in told[0]
