@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
-MODULES = frozenset(("sympy", "onnx_ir._symbolic_shapes"))
-"""onnx_ir uses these for arithmetic on symbolic dimensions, which no program here has once it is imported.
-Together they are a quarter of a second."""
+MODULES = frozenset(
+    ("sympy", "onnx_ir._symbolic_shapes", "google.protobuf.json_format", "google.protobuf.text_format")
+)
+"""onnx_ir uses the first two for arithmetic on symbolic dimensions, which no program here has once it is
+imported: together a quarter of a second. onnx uses the others for models that are written as text."""
 
 
 def install() -> None:
@@ -20,7 +21,9 @@ def install() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
+    # Not derived from importlib.abc.MetaPathFinder, whose module imports what takes as long as typer.
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:

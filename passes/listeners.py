@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from edgecut.ir import printer
 from edgecut.ir.errors import EdgecutError, ModelError, UsageError
 from edgecut.ir.verify import verify
 from edgecut.passes.base import Pass
@@ -57,6 +56,8 @@ class PrintAfter:
 
     def __call__(self, event: Event) -> None:
         """Print the program if this pass was asked for."""
+        from edgecut.ir import printer  # which knows all annotations
+
         if self.names & {"all", event.item.name}:
             print(f"--- after {event.item.name}\n{printer.text(event.program)}\n", file=self.out)
 

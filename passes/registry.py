@@ -5,7 +5,6 @@ An entry point is found without importing its package, and loaded when the pass 
 
 from __future__ import annotations
 
-import difflib
 import functools
 from importlib.metadata import EntryPoint, entry_points
 
@@ -40,6 +39,8 @@ def load(name: str) -> type[Pass]:
     """
     points = available()
     if name not in points:
+        import difflib
+
         close = difflib.get_close_matches(name, points, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "edgecut passes lists all"
         raise UsageError(f"unknown pass {name!r}", hint=hint)

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from typing import Any, TypeVar
 
 from edgecut.ir import typed
 from edgecut.ir.annotations.base import Annotated, Annotation
-from edgecut.ir.annotations.compression import Quantization, Sensitivity
-from edgecut.ir.annotations.costs import CloudOnly, Cost, Group, Profile
-from edgecut.ir.annotations.plan import Placement, Plan, Router
-from edgecut.ir.annotations.provenance import (
-    AnyBatch,
-    Artifacts,
-    CloudChecks,
-    History,
-    Origin,
-    Reference,
-    Source,
-)
-from edgecut.ir.annotations.tensors import Coding, Divided, Encodings, ImageInput, Privacy, Wire
 from edgecut.ir.errors import ModelError
 
 SCHEMA = "1"
@@ -27,13 +16,6 @@ SCHEMA_KEY = "edgecut.schema"
 PREFIX = "edgecut."
 
 A = TypeVar("A", bound=Annotation)
-
-ALL: tuple[type[Annotation], ...] = (
-    Source, History, Reference, ImageInput, Cost, Group, CloudOnly, Placement,
-    Origin, Wire, Encodings, Coding, Divided, Privacy, Quantization, Sensitivity, Profile, Plan, Router,
-    Artifacts, CloudChecks, AnyBatch,
-)  # fmt: skip
-_BY_KEY = {cls.KEY: cls for cls in ALL}
 
 
 def get(owner: Annotated, cls: type[A]) -> A | None:
@@ -81,9 +63,19 @@ def copy(source: Annotated, destination: Annotated) -> None:
 
 
 def _class(owner: Annotated, key: str) -> type[Annotation]:
-    if key not in _BY_KEY:
+    found = next((cls for cls in kinds() if key == cls.KEY), None)
+    if found is None:
         raise ModelError(f"unknown annotation {key}", where=_name(owner))
-    return _BY_KEY[key]
+    return found
+
+
+@functools.cache
+def kinds() -> tuple[type[Annotation], ...]:
+    """All kinds of records, from the modules beside this one."""
+    package = __name__.rpartition(".")[0]
+    for name in ("checks", "compression", "costs", "plan", "provenance", "tensors"):
+        importlib.import_module(f"{package}.{name}")
+    return tuple(cls for cls in Annotation.__subclasses__() if cls.__module__.startswith(package))
 
 
 def _parse(owner: Annotated, cls: type[A], text: str) -> A:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edgecut.ir.annotations.base import Annotation, Level
-from edgecut.ir.manifest import TensorRtRecord
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,3 @@ class Artifacts(Annotation):
     LEVEL: ClassVar[Level] = "model"
 
     files: tuple[Artifact, ...] = ()
-
-
-@dataclass(frozen=True)
-class CloudChecks(Annotation):
-    """What was found of the cloud models that were emitted."""
-
-    KEY: ClassVar[str] = "edgecut.cloud_checks"
-    LEVEL: ClassVar[Level] = "model"
-
-    tensorrt: tuple[TensorRtRecord, ...] = ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from edgecut.ir import coded
-from edgecut.ir.annotations import Cut, Quantization, Wire, get
+from edgecut.ir import annotations as notes
 from edgecut.ir.errors import ConstraintError, ModelError
 from edgecut.ir.program import Program
 from edgecut.targets.tflite import (
@@ -30,6 +30,9 @@ from edgecut.targets.tflite import (
 )
 from edgecut.targets.tflite.groups import FusionGroup
 from edgecut.targets.tflite.lir import Graph, Tensor
+
+if TYPE_CHECKING:
+    from edgecut.ir.annotations import Cut, Wire
 
 WHOLE = "serving_default"
 """Name of the signature of a model that is not cut, as other converters have it."""
@@ -76,7 +79,7 @@ def lower(program: Program) -> Lowered:
 
 
 def _is_dynamic(program: Program) -> bool:
-    found = get(program.model, Quantization)
+    found = notes.get(program.model, notes.Quantization)
     return found is not None and found.scheme == "int8-dynamic"
 
 
@@ -99,6 +102,8 @@ def groups_of(program: Program, lowered: Lowered) -> list[FusionGroup]:
 
 def emit(program: Program, cuts: Sequence[Cut], batches: tuple[Program, Program] | None = None) -> Emitted:
     """See `edgecut.targets.tflite.emit`."""
+    from edgecut.ir import coded
+
     program, cuts = coded.with_encoders(program, cuts)
     inputs = {spec.name for spec in program.inputs}
     crossing = list(dict.fromkeys(n for c in cuts for n in c.crossing if n not in inputs))
@@ -239,4 +244,4 @@ def _maker(program: Program, name: str) -> str:
 
 def _wire(graph: Graph, name: str) -> Wire:
     tensor = graph.values[name]
-    return Wire(tensor.dtype.name, tensor.shape, graph.perms.get(name, ()))
+    return notes.Wire(tensor.dtype.name, tensor.shape, graph.perms.get(name, ()))

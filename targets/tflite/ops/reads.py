@@ -24,7 +24,7 @@ def steps(value: oir.Value, count: int, directions: int) -> list[set[int]]:
 
 
 def _read(value: oir.Value, numbers: Array) -> set[int]:
-    everything = set(np.unique(numbers).tolist())
+    everything = set(numbers.ravel().tolist())
     if value.is_graph_output():
         return everything
     found: set[int] = set()
