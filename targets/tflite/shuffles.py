@@ -21,6 +21,7 @@ from edgecut.targets.tflite.routes import Channel, Route, Router, Routes
 _JOINED = 5
 """Tensors that XNNPACK joins at once."""
 _POOLS = ("MAX_POOL_2D", "AVERAGE_POOL_2D")
+_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 _RUNS = 4
 """Parts at most that a tensor is read in whose order is not free."""
 
@@ -110,6 +111,8 @@ def _absorbs(op: Op, tensor: Tensor) -> bool:
         return False
     if op.kind == "PAD":
         return not op.constant(1)[-1].any()
+    if op.kind in _CONVERSIONS:
+        return all(t.quant is None or t.quant.per_tensor for t in (tensor, op.output))
     if op.kind in _POOLS or (op.kind in permute.UNARY and op.output.quant is None):
         return True
     weights = op.inputs[1] if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") else None

@@ -14,8 +14,9 @@ from onnx import helper
 
 from edgecut.ir.extract import named_cut
 from edgecut.ir.program import Program
+from edgecut.passes.quantize import integers
 from edgecut.targets import tflite
-from edgecut.targets.tflite import verify
+from edgecut.targets.tflite import inspect, shuffles, verify
 
 Array = np.ndarray[Any, Any]
 
@@ -155,3 +156,41 @@ def test_a_cut_at_any_value_gives_its_channels_in_order(model: Any) -> None:
             perm = emitted.wire[name].perm or range(expected[name].ndim)
             # Channels in the wrong order would be off by the size of the numbers; rounding is 1e-6 of it.
             np.testing.assert_allclose(made[name], expected[name].transpose(perm), rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def mixed(model: Any) -> Program:
+    """Units of a ShuffleNet on integers, but for the depthwise convolutions, one of which reads a shuffle."""
+    net = Network(1)
+    joined = units(net, 6, 4)
+    down = net.conv(net.conv(joined, 12, 12, 3, 12, strides=[2, 2]), 12, 7)
+    proto = net.model(model, [net.add("GlobalAveragePool", net.add("Relu", down))])
+    program = Program.from_proto(onnx.shape_inference.infer_shapes(proto))
+    samples = [{"x": np.random.default_rng(i).normal(size=(1, 3, 9, 9)).astype("f4")} for i in range(4)]
+    grouped = [n for n in program.nodes if n.op_type == "Conv" and n.attributes["group"].as_int() > 1]
+    wide = frozenset(n.name or "" for n in grouped)
+    return integers.calibrated(program, samples, "minmax").quantized(wide)
+
+
+def test_shuffles_are_absorbed_between_precisions(mixed: Program) -> None:
+    cut = named_cut(mixed, "edge-only")
+    kinds = inspect.operators(tflite.emit(mixed, [cut]).data)
+    assert kinds["DEQUANTIZE"] > 4
+    assert kinds["DEPTHWISE_CONV_2D"] == 5
+    assert kinds["TRANSPOSE"] == 1  # of the input
+    checks = list(verify.groups(mixed, cut, verify.noise(mixed)))
+    assert all(check.ok for check in checks)
+
+
+def test_a_wrong_order_of_channels_is_seen_between_precisions(
+    mixed: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Integers that follow from rounded floats may differ by several steps, but not by what this does."""
+    right = shuffles._taken
+    monkeypatch.setattr(
+        shuffles,
+        "_taken",
+        lambda t, i, axis: right(t, i[::-1] if axis == 3 and t.shape[3] == 12 else i, axis),
+    )
+    checks = verify.groups(mixed, named_cut(mixed, "edge-only"), verify.noise(mixed))
+    assert not all(check.ok for check in checks)
