@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnx_ir as oir
 
-from edgecut.frontends import contrib, shapes
+from edgecut.frontends import contrib, older, shapes
 from edgecut.frontends.quiet import reason
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program, static_shape
@@ -43,6 +43,7 @@ def normalize(proto: onnx.ModelProto, wanted: shapes.Shapes, where: str) -> Prog
     proto = contrib.expand(proto)
     if proto.functions:
         proto = _inline(proto, where)
+    proto = older.rewrite(proto, opset)
     _check_nodes(proto.graph, {o.domain: o.version for o in proto.opset_import}, set(), where)
     model = _read(proto, where)
     _check_inputs(model.graph, where)
@@ -196,7 +197,11 @@ def _keep_corners(model: oir.Model, where: str) -> None:
     for node in model.graph.all_nodes():
         if node.op_type != "Resize" or node.domain not in ("", "ai.onnx"):
             continue
-        scales = node.inputs[2].const_value if len(node.inputs) > 2 and node.inputs[2] is not None else None
+        scales = (
+            oir.convenience.get_const_tensor(node.inputs[2])
+            if len(node.inputs) > 2 and node.inputs[2]
+            else None
+        )
         factors = scales.numpy() if scales is not None else np.ones(0)
         mode = node.attributes["mode"].as_string() if "mode" in node.attributes else "nearest"
         shrinks = bool((factors < 1).any())

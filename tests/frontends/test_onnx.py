@@ -43,6 +43,9 @@ def test_every_opset_from_11_computes_the_same_when_converted(
 # Operators that were written otherwise before opset 11: nodes on x of [2, 3, 8, 8], and constants.
 _OLDER: dict[str, tuple[range, str, dict[str, Any]]] = {
     "Upsample 7": (range(7, 9), "y = Upsample<mode = 'linear', scales = [1.0, 1.0, 2.0, 3.0]>(x)", {}),
+    "Upsample to the nearest": (range(7, 9), "y = Upsample<scales = [1.0, 1.0, 2.0, 3.0]>(x)", {}),
+    "Hardmax": (range(7, 11), "y = Hardmax<axis = 1>(x)", {}),
+    "Hardmax without an axis": (range(7, 11), "y = Hardmax(x)", {}),
     "Upsample": (range(9, 10), "y = Upsample<mode = 'linear'>(x, s)", {"s": np.array([1, 1, 2, 3], "f4")}),
     "Resize up": (range(10, 11), "y = Resize<mode = 'nearest'>(x, s)", {"s": np.array([1, 1, 2.5, 2], "f4")}),
     "Resize down": (
@@ -93,6 +96,19 @@ def test_what_was_written_otherwise_before_opset_11(
         ours, theirs = run(program.proto(), {"x": x})["y"], run(proto, {"x": x})["y"]
         # The same float32 operators in the same order: only a fused kernel could differ in the last bits.
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6, err_msg=f"opset {opset}")
+
+
+def test_group_normalization_with_a_scale_for_each_group(
+    tmp_path: Path, run: Run, rng: np.random.Generator
+) -> None:
+    text = '<ir_version: 8, opset_import: ["" : 18]>g (float[2,6,4] x) => (float[2,6,4] y)'
+    text += "<float[3] s = {1, 2, 3}, float[3] b = {0.5, 0, -1}>"
+    proto = onnx.parser.parse_model(text + "{ y = GroupNormalization<num_groups = 3>(x, s, b) }")
+    onnx.save(proto, tmp_path / "m.onnx")
+    x = rng.standard_normal((2, 6, 4)).astype(np.float32)
+    ours, theirs = run(frontends.load(tmp_path / "m.onnx").proto(), {"x": x})["y"], run(proto, {"x": x})["y"]
+    # The sums of the variance may be added in another order.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_a_resize_of_opset_10_that_rounds_both_ways_is_refused(tmp_path: Path) -> None:

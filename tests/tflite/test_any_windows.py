@@ -250,6 +250,9 @@ def grid_sample(draw: Draw) -> Fields:
     return {"node": made, "arrays": {"x": x, "g": grid}}
 
 
+TAKERS = {"Elu": 0, "LeakyRelu": 0, "ThresholdedRelu": 0, "HardSigmoid": 1, "Affine": 1, "ScaledTanh": 1}
+"""Functions that take an alpha, and how many betas."""
+FUNCTIONS = ("Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", *TAKERS)
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
@@ -278,9 +281,14 @@ def recurrent(draw: Draw) -> Fields:
     if draw(st.booleans()):
         attributes["clip"] = 0.7
     if draw(st.integers(0, 2)) == 0:
-        functions = st.sampled_from(["Sigmoid", "Tanh", "Relu", "HardSigmoid", "Softsign", "Softplus", "Elu"])
-        count = {"LSTM": 3, "GRU": 2, "RNN": 1}[kind]
-        attributes["activations"] = [draw(functions) for _ in range(count)] * sides
+        count = {"LSTM": 3, "GRU": 2, "RNN": 1}[kind] * sides
+        attributes["activations"] = [draw(st.sampled_from(FUNCTIONS)) for _ in range(count)]
+        if draw(st.booleans()) or {"Affine", "ScaledTanh"} & {*attributes["activations"]}:
+            takers = [f for f in attributes["activations"] if f in TAKERS]
+            betas = [0.4, 0.6, 0.2, 0.5, 0.3, 0.7][: sum(TAKERS[f] for f in takers)]
+            alphas = [draw(st.sampled_from([0.3, 0.9, 1.5])) for _ in takers]
+            attributes |= {"activation_alpha": alphas} if alphas else {}
+            attributes |= {"activation_beta": betas} if betas else {}
     names = "x w r b n h c p" if kind == "LSTM" else "x w r b n h"
     inputs = " ".join(n if n in arrays else "" for n in names.split())
     made = node(kind, inputs, "y last cell" if kind == "LSTM" else "y last", **attributes)

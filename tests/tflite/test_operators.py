@@ -41,6 +41,20 @@ def test_a_reduction_over_no_axes_keeps_the_shape(tester: Any, model: Any, kind:
     tester(model([node], {"x": [2, 3]}, ["y"], opset=21)).lower().compare({"x": abs(weights(2, 3)) + 1})
 
 
+def test_squeeze_of_no_axes_removes_all_dimensions_of_one(tester: Any, model: Any) -> None:
+    node = helper.make_node("Squeeze", ["x", "axes"], ["y"])
+    graph = model([node], {"x": [1, 3, 1]}, {"y": [3]}, {"axes": np.zeros(0, "i8")})
+    tester(graph).lower().compare()
+
+
+@pytest.mark.parametrize("sizes", [(7, 9), (2, 5), (12, 2)])
+def test_nearest_pixels_as_tensorflow_once_counted_them(tester: Any, model: Any, sizes: Any) -> None:
+    more = {"mode": "nearest", "coordinate_transformation_mode": "tf_half_pixel_for_nn"}
+    node = helper.make_node("Resize", ["x", "roi", "roi", "sizes"], ["y"], **more)
+    constants = {"roi": np.zeros(0, "f4"), "sizes": np.array([1, 2, *sizes])}
+    tester(model([node], {"x": [1, 2, 4, 6]}, ["y"], constants, opset=11)).lower().compare()
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_convolution_and_pool_of_any_shape(tester: Any, model: Any, data: Any) -> None:

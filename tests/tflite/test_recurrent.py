@@ -77,7 +77,7 @@ def test_the_last_step_needs_one_step_of_the_way_back(tester: Any, model: Any) -
 @pytest.mark.parametrize(
     ("attributes", "inputs", "reason"),
     [
-        ({"activations": ["ScaledTanh"]}, "x w r b", "activations ScaledTanh"),
+        ({"activations": ["ScaledTanh"]}, "x w r b", "activation scaledtanh without alpha and beta"),
         ({}, "x w r2 b", "recurrent weights is not constant"),
     ],
 )

@@ -13,12 +13,9 @@ import numpy as np
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Array, Tensor
 from edgecut.targets.tflite.ops.base import Call
+from edgecut.targets.tflite.ops.gates import Function
 from edgecut.targets.tflite.ops.matmul import fully_connected
 
-FUNCTIONS = {
-    "Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU", "Elu": "ELU", "Softplus": "SOFTPLUS",
-    "HardSigmoid": "", "Softsign": "",
-}  # fmt: skip
 State = Tensor | None
 """None stands for zeros."""
 
@@ -44,7 +41,7 @@ class Weights:
     peephole: Array | None
     """[3 * hidden]: of the cell into the gates i, o and f of an LSTM."""
     hidden: int
-    functions: tuple[str, ...]
+    functions: tuple[Function, ...]
     clip: float | None
 
 
@@ -86,15 +83,10 @@ class Cell(ABC):
 
     def apply(self, number: int, x: Tensor) -> Tensor:
         """One of the cell's activation functions."""
-        name, clip, call = self.w.functions[number], self.w.clip, self.call
+        clip, call = self.w.clip, self.call
         if clip is not None and number < 2:  # what leaves the cell is not limited, in ONNX Runtime
             x = call.binary("MINIMUM", call.binary("MAXIMUM", x, call.scalar(-clip)), call.scalar(clip))
-        if FUNCTIONS[name]:
-            return call.unary(FUNCTIONS[name], x)
-        if name == "Softsign":
-            return call.binary("DIV", x, call.binary("ADD", call.unary("ABS", x), call.scalar(1.0)))
-        scaled = call.binary("ADD", call.binary("MUL", x, call.scalar(0.2)), call.scalar(0.5))
-        return call.unary("RELU_0_TO_1", scaled)
+        return self.w.functions[number].apply(call, x)
 
     def split(self, tensor: Tensor, parts: int) -> Sequence[Tensor]:
         """Equal columns."""

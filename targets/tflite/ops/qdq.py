@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as oir
 
 from edgecut.targets.tflite import lir
-from edgecut.targets.tflite.lir import Quant, Tensor
-from edgecut.targets.tflite.ops.base import FLOAT, Call
+from edgecut.targets.tflite.lir import Array, Quant, Tensor
+from edgecut.targets.tflite.ops.base import BOOL, FLOAT, Call
+from edgecut.targets.tflite.ops.reduce import total
 
 STORED = ("int8", "uint8", "int16", "int32")
+PLAIN = ("int8", "uint8", "int16", "uint16")
+"""What plain arithmetic can round to, and read."""
+_FOUR_BITS = ("int4", "uint4")
 
 
 def quantize(call: Call) -> Tensor:
@@ -18,15 +24,18 @@ def quantize(call: Call) -> Tensor:
     x, dtype = call.input(0), _dtype(call)
     if call.known(1) is None or (call.has(2) and call.known(2) is None):
         return _quantize_by_computed(call, x, dtype)
-    quant = _quant(call)
-    if not quant.per_tensor and dtype.name in STORED[:2]:
-        return _quantize_rows(call, x, quant, dtype)
-    call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
-    call.need(dtype.name in STORED[:3], f"to {dtype}")
-    call.need(dtype != np.int16 or int(quant.zero[0]) == 0, "16 bits with a zero point")
+    call.need(dtype.name in PLAIN, f"to {dtype}")
+    quant = None if call.attribute("block_size", 0) else _quant(call)
+    if quant is None or not _has_kernel(quant, dtype):
+        return _rounded(call, x, *_along(call), dtype)
     out = call.emit("QUANTIZE", [x], x.shape, dtype)
     out.quant = quant
     return out
+
+
+def _has_kernel(quant: Quant, dtype: np.dtype[np.generic]) -> bool:
+    """Whether kernels take integers of such a grid; any other is plain arithmetic."""
+    return quant.per_tensor and dtype.name in STORED[:3] and (dtype != np.int16 or int(quant.zero[0]) == 0)
 
 
 def _quantize_by_computed(call: Call, x: Tensor, dtype: np.dtype[np.generic]) -> Tensor:
@@ -37,23 +46,46 @@ def _quantize_by_computed(call: Call, x: Tensor, dtype: np.dtype[np.generic]) ->
     return _rounded(call, x, call.reshape(scale, ()), zero, dtype)
 
 
+def quantize_dynamically(call: Call) -> Sequence[Tensor]:
+    """float32 -> uint8 by the range of the numbers and zero; scale and zero point are further results."""
+    call.float_only()
+    x, nothing = call.input(0), call.scalar(0.0)
+    axes = list(range(x.rank))
+    low = call.binary("MINIMUM", total(call, "REDUCE_MIN", x, axes, False), nothing)
+    high = call.binary("MAXIMUM", total(call, "REDUCE_MAX", x, axes, False), nothing)
+    span = call.binary("SUB", high, low)
+    # Of zeros alone: 1, as in ONNX Runtime.
+    empty = call.binary("EQUAL", span, nothing, BOOL)
+    steps = [empty, call.scalar(1.0), call.binary("DIV", span, call.scalar(255.0))]
+    scale = call.emit("SELECT_V2", steps, (), FLOAT)
+    zero = call.unary("ROUND", call.binary("DIV", call.unary("NEG", low), scale))
+    stored = _rounded(call, x, scale, zero, np.dtype(np.uint8))
+    return [stored, scale, call.cast(zero, np.uint8)]
+
+
 def dequantize(call: Call) -> Tensor:
     """Integers -> float32; a constant stays as it is stored, with its scales."""
-    x, quant = call.input(0), _quant(call)
-    call.need(x.dtype.name in STORED or (x.is_constant and x.dtype.name == "int4"), f"from {x.dtype}")
+    x = call.input(0)
+    quant = None if call.attribute("block_size", 0) else _quant(call)
     if x.is_constant and x.data is not None:
-        return lir.constant(x.data.astype(np.int8) if x.dtype.name == "int4" else x.data, quant)
-    if not quant.per_tensor or x.dtype == np.int32:
-        return _dequantize_rows(call, x, quant)
-    call.need(x.dtype != np.int16 or int(quant.zero[0]) == 0, "16 bits with a zero point")
+        return _constant(call, x.data, quant)
+    call.need(x.dtype.name in (*PLAIN, "int32"), f"from {x.dtype}")
+    if quant is None or not _has_kernel(quant, x.dtype):
+        scale, zero = _along(call)
+        plain = call.cast(x, FLOAT)
+        return call.binary("MUL", call.binary("SUB", plain, zero) if lir.real(zero).any() else plain, scale)
     call.need(x.quant is None or x.quant.same(quant), "its scale is not the one that made the integers")
     x.quant = quant
     return call.emit("DEQUANTIZE", [x], x.shape, FLOAT)
 
 
-def _quantize_rows(call: Call, x: Tensor, quant: Quant, dtype: np.dtype[np.generic]) -> Tensor:
-    """One scale per channel, which no kernel has, in plain arithmetic."""
-    return _rounded(call, x, *_along(x, quant), dtype)
+def _constant(call: Call, data: Array, quant: Quant | None) -> Tensor:
+    if quant is not None and data.dtype.name in STORED:
+        return lir.constant(data, quant)
+    if quant is not None and data.dtype.name in _FOUR_BITS:
+        return lir.constant(data.astype(np.int8), quant)
+    scale, zero = (lir.real(t) for t in _along(call))
+    return lir.constant((data.astype(np.float32) - zero) * scale)
 
 
 def _rounded(call: Call, x: Tensor, scale: Tensor, zero: Tensor, dtype: np.dtype[np.generic]) -> Tensor:
@@ -63,17 +95,21 @@ def _rounded(call: Call, x: Tensor, scale: Tensor, zero: Tensor, dtype: np.dtype
     return call.cast(call.binary("MINIMUM", call.binary("MAXIMUM", rounded, low), high), dtype)
 
 
-def _dequantize_rows(call: Call, x: Tensor, quant: Quant) -> Tensor:
-    scale, zero = _along(x, quant)
-    plain = call.cast(x, FLOAT)
-    return call.binary("MUL", call.binary("SUB", plain, zero) if quant.zero.any() else plain, scale)
-
-
-def _along(x: Tensor, quant: Quant) -> tuple[Tensor, Tensor]:
-    shape = [-1 if i == quant.axis and not quant.per_tensor else 1 for i in range(x.rank)]
-    return lir.constant(quant.scale.reshape(shape)), lir.constant(
-        quant.zero.astype(np.float32).reshape(shape)
-    )
+def _along(call: Call) -> tuple[Tensor, Tensor]:
+    """Scales and zero points in shapes that broadcast: one for all, for each slice, or for each block."""
+    x, scale, zero = call.input(0), call.constant(1, "scale"), call.known(2)
+    call.need(zero is not None or not call.has(2), "zero point is not constant")
+    block, rank = int(call.attribute("block_size", 0)), x.rank
+    axis = call.axis(int(call.attribute("axis", 1)), rank) if scale.size > 1 or block else 0
+    grids = []
+    for numbers in (scale, np.zeros(scale.shape) if zero is None else zero):
+        wide = numbers.astype(np.float32)
+        if block:
+            wide = np.repeat(wide, block, axis).take(range(x.shape[axis]), axis)
+        else:
+            wide = wide.reshape([-1 if i == axis else 1 for i in range(rank)] if wide.size > 1 else ())
+        grids.append(lir.constant(wide))
+    return grids[0], grids[1]
 
 
 def _quant(call: Call) -> Quant:
@@ -81,7 +117,6 @@ def _quant(call: Call) -> Quant:
     zero = call.known(2)
     call.need(zero is not None or not call.has(2), "zero point is not constant")
     zeros = np.zeros(scale.shape, np.int64) if zero is None else np.atleast_1d(zero).astype(np.int64)
-    call.need(scale.ndim == 1 and not call.attribute("block_size", 0), "one scale per block")
     axis = int(call.attribute("axis", 1))
     rank = call.input(0).rank
     return Quant(scale, zeros, call.axis(axis, rank) if scale.size > 1 else 0)
@@ -94,4 +129,8 @@ def _dtype(call: Call) -> np.dtype[np.generic]:
     return np.dtype(oir.DataType(stored).numpy())
 
 
-LOWERINGS = {"QuantizeLinear": quantize, "DequantizeLinear": dequantize}
+LOWERINGS = {
+    "QuantizeLinear": quantize,
+    "DynamicQuantizeLinear": quantize_dynamically,
+    "DequantizeLinear": dequantize,
+}

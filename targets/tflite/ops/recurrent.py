@@ -18,7 +18,6 @@ from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops import loop, reads
 from edgecut.targets.tflite.ops.base import BOOL, Call
 from edgecut.targets.tflite.ops.cells import (
-    FUNCTIONS,
     Cell,
     Gru,
     GruAfter,
@@ -28,6 +27,7 @@ from edgecut.targets.tflite.ops.cells import (
     Weights,
     clip_of,
 )
+from edgecut.targets.tflite.ops.gates import functions
 from edgecut.targets.tflite.ops.matmul import fully_connected
 
 LONGEST = 1024
@@ -145,9 +145,7 @@ def _weights(call: Call, number: int, kind: type[Cell]) -> Weights:
     peephole = call.constant(7, "peepholes")[number] if kind is Lstm and call.has(7) else None
     count = len(kind.functions)
     wanted = call.attribute("activations") or list(kind.functions) * (number + 1)
-    own = tuple(wanted[number * count : (number + 1) * count])
-    plain = call.attribute("activation_alpha") is None and call.attribute("activation_beta") is None
-    call.need(plain and all(name in FUNCTIONS for name in own), f"activations {', '.join(own)}")
+    own = tuple(functions(call, wanted)[number * count : (number + 1) * count])
     return Weights(weights, recurrent, bias.reshape(2, -1), peephole, hidden, own, clip_of(call))
 
 

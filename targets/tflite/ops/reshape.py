@@ -34,9 +34,7 @@ def flatten(call: Call) -> Tensor:
 def squeeze(call: Call) -> Tensor:
     """Remove dimensions of one."""
     x, axes = call.input(0), call.integers(1, "axes")
-    gone = (
-        {i for i, n in enumerate(x.shape) if n == 1} if axes is None else {call.axis(a, x.rank) for a in axes}
-    )
+    gone = {call.axis(a, x.rank) for a in axes} if axes else {i for i, n in enumerate(x.shape) if n == 1}
     return call.reshape(x, [n for i, n in enumerate(x.shape) if i not in gone])
 
 

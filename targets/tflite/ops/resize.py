@@ -150,6 +150,8 @@ class Axis:
             return np.asarray(out * ((n - 1) / (length - 1) if length != 1 else 0.0))
         if self.coordinates in ("asymmetric", "tf_crop_and_resize"):
             return np.asarray(out / scale)
+        if self.coordinates == "tf_half_pixel_for_nn":
+            return np.asarray((out + 0.5) / scale)
         if self.coordinates == "pytorch_half_pixel" and m <= 1:
             return np.zeros(m)
         if self.coordinates == "half_pixel_symmetric":
