@@ -48,7 +48,7 @@ def wholes(program: Program, scheme: integers.Scheme, race: Race) -> Wholes | No
     """
     model = integers.uncalibrated(program, scheme)
     saved = savings.savings(model.program, model.region(), model.dtype)
-    slower = savings.not_faster(model.program, saved)
+    slower = savings.not_faster(model.program, saved, model.slow)
     if not saved:
         return None
     programs = {"floats": program, "integers": model.quantized()}

@@ -46,7 +46,7 @@ class Search:
         found = model.region(keep)
         self.saved: Mapping[Chain, Saving] = savings.savings(model.program, found, model.dtype)
         self.whole = savings.fastest(model.program, model.dtype)
-        self.slower = savings.in_float(model.program, self.saved, self.whole)
+        self.slower = savings.in_float(model.program, self.saved, self.whole, keep | model.slow)
 
     def fastest(self) -> Mixed:
         """All on integers that are faster so, whatever that does to the results."""

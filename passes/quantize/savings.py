@@ -50,31 +50,57 @@ def fastest(program: Program, precision: Integers) -> Literal["mixed", "integers
     return None if wholes is None else wholes.fastest
 
 
-def in_float(program: Program, saved: Mapping[Chain, Saving], whole: str | None) -> list[Chain]:
+def in_float(
+    program: Program, saved: Mapping[Chain, Saving], whole: str | None, keep: frozenset[str] = frozenset()
+) -> list[Chain]:
     """Chains that stay in float for speed: `not_faster`, unless the whole is faster all one way."""
     if whole == "integers":
         return []
-    return list(saved) if whole == "floats" else not_faster(program, saved)
+    return list(saved) if whole == "floats" else not_faster(program, saved, keep)
 
 
-def not_faster(program: Program, saved: Mapping[Chain, Saving]) -> list[Chain]:
-    """Chains that are faster in float, turning what they exchange with integer kernels included.
+def not_faster(
+    program: Program, saved: Mapping[Chain, Saving], keep: frozenset[str] = frozenset()
+) -> list[Chain]:
+    """Chains that are faster in float, with all that follows from it.
 
-    Neighbours that lose time are judged together first, since nothing is converted between them, then each
-    by itself.
+    Values that they exchange with integer kernels have to be converted, and what has no weights is in float
+    as well once it reads floats. Neighbours that lose time are judged together first, since nothing is
+    converted between them, then each by itself.
+
+    Args:
+        program: The program of the chains.
+        saved: What integers save of each chain.
+        keep: Names of nodes that stay in float in any case.
     """
     if annotations.get(program.model, Profile) is None:
         return []
     device = _device(program) or load_device(_LIKE)
     losing = [chain for chain, saving in saved.items() if saving.seconds <= 0]
     floats: set[Chain] = set()
+    cost = _cost(program, floats, saved, keep, device)
     for together in (*_neighbours(losing), *([chain] for chain in losing)):
-        new = [chain for chain in together if chain not in floats]
-        lost = -sum(saved[chain].seconds for chain in new)
-        turned = _conversions({*floats, *new}, saved, device) - _conversions(floats, saved, device)
-        if new and lost > turned:
-            floats.update(new)
+        tried = floats.union(together)
+        if tried == floats:
+            continue
+        then = _cost(program, tried, saved, keep, device)
+        if then < cost:
+            floats, cost = tried, then
     return [chain for chain in saved if chain in floats]
+
+
+def _cost(
+    program: Program,
+    floats: set[Chain],
+    saved: Mapping[Chain, Saving],
+    keep: frozenset[str],
+    device: Device,
+) -> float:
+    """Seconds that these chains in float take longer than all on integers, negative where they are faster."""
+    names = keep | {n.name or "" for chain in floats for n in chain}
+    left = region.select(program, names).nodes
+    out = {chain for chain in saved if chain[-1] not in left}
+    return sum(saved[chain].seconds for chain in out) + _conversions(out, saved, device)
 
 
 def _neighbours(chains: Iterable[Chain]) -> list[list[Chain]]:
@@ -99,15 +125,17 @@ def _conversions(floats: set[Chain], saved: Mapping[Chain, Saving], device: Devi
         producer = value.producer()
         made = producer is not None and producer in of and of[producer] not in floats
         readers = {of[n] in floats for n, _ in value.uses() if n in of}
-        mixed = (made and True in readers) or (not made and producer is not None and False in readers)
-        total += _conversion(value, device) if mixed else 0.0
+        if made and True in readers:
+            total += _conversion(nbytes(value), nbytes(value), device)
+        elif not made and False in readers:
+            total += _conversion(nbytes(value), nbytes(value) // 4, device)
     return total
 
 
-def _conversion(value: oir.Value, device: Device) -> float:
+def _conversion(size: int, output: int, device: Device) -> float:
+    """Seconds to make so many bytes of integers from floats of a size, or the floats from integers."""
     figures = device if device.compute is not None else load_device(_LIKE)
-    size = nbytes(value)
-    return analytic.group_seconds(figures, work.Work("quantize", "float32", 0, size + size // 4, 0))
+    return analytic.group_seconds(figures, work.Work("quantize", "float32", 0, size + size // 4, 0, output))
 
 
 def _device(program: Program) -> Device | None:

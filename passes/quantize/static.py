@@ -31,7 +31,7 @@ class Quantize(Pass):
     """
 
     name: ClassVar[str] = "quantize"
-    version: ClassVar[int] = 12
+    version: ClassVar[int] = 13
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 

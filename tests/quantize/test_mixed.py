@@ -308,3 +308,22 @@ def test_a_model_that_stays_in_float_is_as_it_was(build: Build, save: Save) -> N
     program = timed_as_wholes(program, 2e-3, 2e-3, 1e-3)
     found = Quantize(calibration=path).run(program.copy(), Context())
     assert [n.op_type for n in found.nodes] == ["Conv", "HardSwish"]  # not in two, as integers have it
+
+
+@pytest.mark.parametrize(("joining", "integer"), [(3e-3, True), (1.1e-3, False)])
+def test_what_a_float_kernel_takes_with_it_counts(
+    build: Build, save: Save, joining: float, integer: bool
+) -> None:
+    """A Concat of a float and of integers is one of floats, so what it saves is lost with the pool before."""
+    text = """net (float[1,8,4,4] x) => (float[1,8,4,4] y) { a = Conv(x, wa)  b = Conv(x, wb)
+        p = MaxPool<kernel_shape = [1, 1]>(a)  c = Concat<axis = 1>(p, b)  y = Conv(c, wc) }"""
+    rng = np.random.default_rng(0)
+    shapes = {"wa": (8, 8, 1, 1), "wb": (8, 8, 1, 1), "wc": (8, 16, 1, 1)}
+    program = build(text, **{n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()})
+    path = save(x=rng.standard_normal((16, 8, 4, 4)).astype(np.float32))
+    pool, join = (1e-3, 1.5e-3), (joining, 1e-3)
+    program = profiled(program, (2e-3, 1e-3), (2e-3, 1e-3), pool, join, (2e-3, 1e-3))
+    found = Quantize(calibration=path, explain=True).run(program, Context())
+    table = {row.node: row.sensitivity.integer for row in explain.kernels(found)}
+    of = {n.op_type: table[n.name or ""] for n in found.nodes if (n.name or "") in table}
+    assert of == {"Conv": True, "MaxPool": integer, "Concat": integer}
