@@ -195,7 +195,7 @@ def convert(
     """From a trained model to one TFLite file, not cut; ``auto`` is int8 where there is data to calibrate it.
 
     Where a device is named, both precisions are profiled there, and what is not faster on integers stays in
-    float.
+    float, with weights of 8 bits nonetheless: its kernel reads them as fast.
 
     Raises:
         UsageError: An option does not fit the others.
@@ -203,10 +203,11 @@ def convert(
     if quantize in INTEGERS and source.calibration is None:
         raise UsageError("--quantize needs --calibration", hint=".npz, .npy, or a folder of images")
     scheme = ("int8" if source.calibration else "none") if quantize == "auto" else quantize
-    quantizing = [] if scheme == "none" else [make("quantize", scheme=scheme, calibration=source.calibration)]
-    timed = _timed(scheme)
-    if edge is not None and timed:
-        quantizing.insert(0, make("profile", edge=edge, **timed))
+    timed = _timed(scheme) if edge is not None else {}
+    quantizing = [make("profile", edge=edge, **timed)] if timed else []
+    if scheme != "none":
+        how = {"scheme": scheme, "calibration": source.calibration, "narrow": bool(timed)}
+        quantizing.append(make("quantize", **how))
     front = source.front(keep=bool(quantizing))
     return [*front, *quantizing, make("convert", to=to, dynamic_batch=dynamic_batch, verify=verify)]
 

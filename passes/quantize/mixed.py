@@ -7,7 +7,7 @@ from edgecut.ir import annotations
 from edgecut.ir.annotations import Sensitivity
 from edgecut.ir.program import Program
 from edgecut.passes.budget import Budget, Judge, Quality
-from edgecut.passes.quantize import savings, sensitivity
+from edgecut.passes.quantize import savings, sensitivity, weights
 from edgecut.passes.quantize.integers import Calibrated
 from edgecut.passes.quantize.savings import Chain, Saving
 from edgecut.passes.quantize.sensitivity import Damage
@@ -38,11 +38,13 @@ class Search:
     Args:
         model: Calibrated float model.
         keep: Nodes that stay in float in any case.
+        narrow: Store weights in 8 bits also where a kernel stays in float because that is faster.
     """
 
-    def __init__(self, model: Calibrated, keep: frozenset[str]) -> None:
+    def __init__(self, model: Calibrated, keep: frozenset[str], *, narrow: bool = False) -> None:
         self.model = model
         self.keep = keep
+        self.narrow = narrow
         found = model.region(keep)
         self.saved: Mapping[Chain, Saving] = savings.savings(model.program, found, model.dtype)
         self.whole = savings.fastest(model.program, model.dtype)
@@ -75,7 +77,11 @@ class Search:
         return self._mixed(program, quality, floats)
 
     def _quantized(self, floats: Iterable[Chain]) -> Program:
-        return self.model.quantized(self.keep | _names(floats))
+        program = self.model.quantized(self.keep | _names(floats))
+        if self.narrow:
+            fast = _names(self.slower) | self.model.slow
+            weights.to_integers(program, frozenset(n.name or "" for n in program.nodes) - (fast - self.keep))
+        return program
 
     def _integers(self, floats: Iterable[Chain]) -> frozenset[str]:
         return frozenset(n.name or "" for n in self.model.region(self.keep | _names(floats)).nodes)

@@ -46,6 +46,7 @@ class Quantize(Pass):
     percentile: float = option(99.99, help="share of the numbers kept by method=percentile")
     samples: int | None = option(None, help="use only so many samples, from the start")
     keep: tuple[str, ...] = option((), help="names of nodes that stay in float")
+    narrow: bool = option(False, help="8 bits also for weights of kernels left in float for speed")
     max_accuracy_drop: float | None = option(None, help="budget: points of top-1, with labels")
     min_sqnr: float | None = option(None, help="budget: dB at the worst output")
     min_agreement: float | None = option(None, help="budget: share of samples with the same top-1, 0 to 1")
@@ -70,7 +71,7 @@ class Quantize(Pass):
             program, figures = self._integers(program, reference, dataset, context)
         else:
             program, figures = self._weights(program)
-        if figures.get("int8_nodes") != 0:
+        if figures.get("int8_nodes") != 0 or figures.get("weights_stored"):
             stale.drop(program)
             annotations.put(program.model, Quantization(self.scheme, len(dataset or ()), original))
         if dataset is not None:
@@ -116,7 +117,7 @@ class Quantize(Pass):
         keep = frozenset(self.keep)
         if not integers.selected(program, integers.scheme(self.scheme), keep).nodes:
             raise checks.nothing(program)
-        search = Search(self._calibrated(program, reference, dataset, context), keep)
+        search = Search(self._calibrated(program, reference, dataset, context), keep, narrow=self.narrow)
         found = self._decided(search, reference, dataset, context)
         if search.slower:
             profile = annotations.require(program.model, Profile, "profile it first")
@@ -127,8 +128,11 @@ class Quantize(Pass):
         figures: Metrics = {"int8_nodes": found.integers, "float_nodes": found.floats}
         if search.whole is not None:
             figures["fastest_whole"] = search.whole
-        plain = not found.integers and not self._holds_out  # else it has the kernels' errors on it
-        return program if plain else found.program, figures
+        if found.integers or self._holds_out:  # where it holds out, the kernels' errors are on it
+            return found.program, figures
+        if self.narrow:
+            figures["weights_stored"] = weights.to_integers(program, keep)
+        return program, figures
 
     def _calibrated(
         self, program: Program, reference: Program, dataset: Dataset, context: Context

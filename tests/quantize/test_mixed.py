@@ -180,6 +180,90 @@ def test_what_is_not_faster_stays_in_float(fragile: Program, path: Path) -> None
     assert "not faster on raspberrypi4" in said[0]
 
 
+def stored(program: Program) -> list[str]:
+    """The types in which the weights of each convolution are stored."""
+    found = []
+    for node in program.nodes:
+        if node.op_type != "Conv" or node.inputs[1] is None:
+            continue
+        maker = node.inputs[1].producer()
+        held = node.inputs[1] if maker is None else maker.inputs[0]
+        assert held is not None
+        found.append(str(held.dtype))
+    return found
+
+
+@pytest.fixture
+def three(build: Build) -> Program:
+    """Three layers with weights that are large enough to be stored apart."""
+    rng = np.random.default_rng(0)
+    text = (
+        "net (float[1,16,6,6] x) => (float[1,16,6,6] y) { a = Conv(x, w0)  b = Conv(a, w1)  y = Conv(b, w2) }"
+    )
+    weights = {f"w{i}": np.asarray(rng.standard_normal((16, 16, 1, 1)) / 4, np.float32) for i in range(3)}
+    return build(text, **weights)
+
+
+def test_weights_of_what_is_not_faster_are_narrow_all_the_same(three: Program, save: Save) -> None:
+    path = save(x=np.random.default_rng(1).standard_normal((16, 16, 6, 6)).astype(np.float32))
+    program = profiled(three, (2e-3, 1e-3), (1e-3, 3e-3), (1e-3, 3e-3))
+    plain, _ = run(program, calibration=path)
+    assert stored(plain) == ["INT8", "FLOAT", "FLOAT"]
+    narrow, context = run(program, calibration=path, narrow=True)
+    assert stored(narrow) == ["INT8", "INT8", "INT8"]
+    assert sum(n.op_type == "QuantizeLinear" for n in narrow.nodes) == sum(
+        n.op_type == "QuantizeLinear" for n in plain.nodes
+    ), "their kernels stay in float"
+    # One kernel on integers and three with weights of 8 bits: each rounds to 1 in 127 at worst, 42 dB.
+    assert float(context.metrics["sqnr_db"]) > 30
+    # What the user keeps is kept as it is.
+    last = list(three.nodes)[-1].name or ""
+    kept, _ = run(program, calibration=path, narrow=True, keep=(last,))
+    assert stored(kept) == ["INT8", "INT8", "FLOAT"]
+
+
+def test_what_leaves_the_integers_for_accuracy_keeps_its_weights(build: Build, save: Save) -> None:
+    rng = np.random.default_rng(0)
+    huge = np.ones((1, 16, 1, 1), np.float32)
+    huge[0, 0] = 3000
+    text = (
+        "net (float[1,16,6,6] x) => (float[1,16,6,6] y) { a = Conv(x, w0)  b = Conv(a, w1)  y = Conv(b, w2) }"
+    )
+    weights = {f"w{i}": np.asarray(rng.standard_normal((16, 16, 1, 1)) / 4, np.float32) for i in range(3)}
+    weights["w1"], weights["w2"] = weights["w1"] * huge.reshape(16, 1, 1, 1), weights["w2"] / huge
+    path = save(x=rng.standard_normal((16, 16, 6, 6)).astype(np.float32))
+    found, _ = run(build(text, **weights), calibration=path, narrow=True, min_sqnr=25.0)
+    assert stored(found)[0] == "INT8"
+    assert "FLOAT" in stored(found)
+
+
+def test_weights_of_large_depthwise_kernels_are_narrow_unless_they_are_kept(build: Build, save: Save) -> None:
+    rng = np.random.default_rng(0)
+    text = """net (float[1,8,12,12] x) => (float[1,32,12,12] y)
+    { a = Conv <group = 8, pads = [3, 3, 3, 3]> (x, w0)  y = Conv(a, w1) }"""
+    weights = {
+        "w0": np.asarray(rng.standard_normal((8, 1, 7, 7)) / 7, np.float32),
+        "w1": np.asarray(rng.standard_normal((32, 8, 1, 1)), np.float32),
+    }
+    path = save(x=rng.standard_normal((16, 8, 12, 12)).astype(np.float32))
+    program = build(text, **weights)
+    found, _ = run(program, calibration=path, narrow=True)
+    assert stored(found) == ["INT8", "INT8"]
+    assert next(program.nodes).name
+    kept, _ = run(program, calibration=path, narrow=True, keep=(next(program.nodes).name or "",))
+    assert stored(kept) == ["FLOAT", "INT8"]
+
+
+def test_weights_are_narrow_where_nothing_is_faster(three: Program, save: Save) -> None:
+    path = save(x=np.random.default_rng(1).standard_normal((16, 16, 6, 6)).astype(np.float32))
+    program = profiled(three, *[(1e-3, 3e-3)] * 3)
+    found, context = run(program, calibration=path, narrow=True)
+    assert stored(found) == ["INT8"] * 3
+    assert not any(n.op_type == "QuantizeLinear" for n in found.nodes)
+    assert context.metrics["weights_stored"] == 3
+    assert get(found.model, Quantization) is not None
+
+
 def test_kernels_of_one_group_share_what_it_loses(fragile: Program, path: Path) -> None:
     program = profiled(fragile, (2e-3, 1e-3), (2e-3, 1e-3), (1e-3, 3e-3))
     _, second, third = region.select(program).chains
