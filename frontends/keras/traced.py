@@ -1,4 +1,4 @@
-"""Keras models: ``.keras``, and ``.h5`` of Keras 2 and 3."""
+"""Keras models as TensorFlow traces them: whatever Keras itself can load."""
 
 from pathlib import Path
 from typing import Any
@@ -6,25 +6,32 @@ from typing import Any
 import onnx
 
 from edgecut.frontends import tensorflow
+from edgecut.frontends.keras.archive import unbuilt
 from edgecut.frontends.quiet import quiet, reason, require
 from edgecut.ir.errors import ModelError
 
 
-def read(path: Path) -> onnx.ModelProto:
-    """Read a Keras model and convert it to ONNX.
+def read(path: Path, because: str) -> onnx.ModelProto:
+    """Load a model with Keras, trace it, and convert it to ONNX.
+
+    Args:
+        path: The file.
+        because: Why it is not read without TensorFlow.
 
     Raises:
         ModelError: TensorFlow is not installed, the file is not readable, or an operator has no ONNX form.
     """
     with quiet():
-        framework, keras = require("tensorflow", "keras", extra="tensorflow")
+        try:
+            framework, keras = require("tensorflow", "keras", extra="tensorflow")
+        except ModelError as error:
+            raise ModelError(f"{because}: {error.what}", where=str(path), hint=error.hint) from error
         try:
             model = keras.saving.load_model(path, compile=False)
         except Exception as error:  # h5py, zipfile and Keras raise what they like for a damaged file
             raise ModelError(f"is no readable Keras model: {reason(error)}", where=str(path)) from error
         if not getattr(model, "inputs", None):
-            hint = "call it once, or give it an Input, before it is saved"
-            raise ModelError("has not been built: its input is not known", where=str(path), hint=hint)
+            raise unbuilt(str(path))
         inputs = [framework.TensorSpec(v.shape, v.dtype, name=v.name) for v in model.inputs]
 
         def function(*args: object) -> list[object]:
