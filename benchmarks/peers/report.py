@@ -175,7 +175,8 @@ onnx2tf gives them channels last, and so needs no TRANSPOSE there: *edgecut, NHW
 images channels last, and what the ratio is of. *of its float* is edgecut's int8 file over its float one.
 int8 is calibrated with the same eight samples everywhere; edgecut's is converted for this machine
 (`--edge local`), so that kernels which its profile finds no faster on integers stay in float; litert-torch's
-float file is quantized by ai-edge-quantizer. Where one is called slower within the spread, the medians are
+float file is quantized by ai-edge-quantizer, and takes and gives integers, while edgecut's converts the
+floats that it takes and gives. Where one is called slower within the spread, the medians are
 nearer to each other than one of them is to its own least. Conversion is the whole process, of edgecut the
 best of three runs; onnx2tf 2 was run beside it, the others once, before, on a busy machine: their seconds are
 upper bounds. Cells that are empty were not tried."""

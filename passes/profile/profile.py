@@ -24,7 +24,7 @@ class ProfileTargets(Pass):
     """
 
     name = "profile"
-    version = 11
+    version = 12
     cacheable = True
 
     edge: str = option("local", help="Edge device: a name, a .toml file, ssh://user@host, or profile.json.")

@@ -270,3 +270,5 @@ def test_what_a_loop_runs_counts_as_the_loop(make: Callable[..., Program], tmp_p
     (signature,) = ondevice.profile(path, 1, 20, 0.1).signatures
     assert [o.name for o in signature.operators if not o.delegated] == ["WHILE"]
     assert not any(o.name.startswith(("Sigmoid", "TanH", "Fully")) for o in signature.operators)
+    # Its own time, not that of a loop whose every operator is timed.
+    assert sum(o.seconds for o in signature.operators) == pytest.approx(signature.whole.median_s, rel=1e-6)
