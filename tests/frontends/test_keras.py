@@ -108,6 +108,7 @@ CASES = [
     *(case(f"dense {a}", (7,), functools.partial(L.Dense, 3, a)) for a in ("relu6", "gelu", "softmax")),
     *RECURRENT,
     case("gru before", STEPS, lambda: L.GRU(5, reset_after=False)),
+    case("even windows", IMAGE, lambda: L.Conv2D(4, (2, 4), padding="same"), lambda: L.MaxPooling2D(2, 1, "same")),
     case("causal", (12, 4), lambda: L.Conv1D(4, 3, padding="causal", dilation_rate=2)),
     case("conv 3d", (5, 6, 7, 2), lambda: L.Conv3D(4, 3, 2, padding="same")),
     case("transposed 3d", (5, 6, 7, 2), lambda: L.Conv3DTranspose(4, 3, 2, padding="same")),
