@@ -62,8 +62,10 @@ def _kernels(rows: list[Kernel]) -> None:
     from edgecut.cli import tables
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    # Names are shown whole, as `--keep` wants them.
     for name in ("node", "operators", "at the node", "at the output", "agreement", "saves", "decision"):
-        table.add_column(name, justify="left" if name in ("node", "operators", "decision") else "right")
+        left = name in ("node", "operators", "decision")
+        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
     for row in rows:
         own = row.sensitivity
         mark = {"measured": "", "predicted": "~", "estimated": "?"}[own.known]

@@ -76,7 +76,9 @@ def lowering(program: Program, *, as_json: bool) -> None:
     if as_json:
         print(typed.dumps(groups, indent=2))
         return
-    table = Table("node", "operators", "edge", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("node", "operators", "edge"):
+        table.add_column(name, overflow="fold")
     for group in groups:
         verdict = f"[yellow]no: {escape(group.cloud_only)}[/]" if group.cloud_only else "yes"
         table.add_row(escape(group.nodes[-1]), "+".join(group.operators), verdict)

@@ -17,6 +17,7 @@ from edgecut.ir.program import Program, history
 from edgecut.passes import numerics, split
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.budget import Judge, decibel, is_less
+from edgecut.passes.quantize import effort
 
 Floats = NDArray[np.float64]
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
@@ -32,7 +33,7 @@ class CorrectBias(Pass):
 
     name: ClassVar[str] = "correct-bias"
     cacheable: ClassVar[bool] = True
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     numeric: ClassVar[bool] = True
 
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
@@ -61,15 +62,19 @@ class CorrectBias(Pass):
         if len(dataset) < split.EVERY:
             what = f"{len(dataset)} samples are too few"
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}")
+        nodes = [n for n in program.nodes if _bias(n) is not None]
+        dataset = effort.bounded(dataset, original, len(nodes))
         trial = _Trial.of(program, original, dataset)
         first = best = trial.errors()
-        nodes = [n for n in program.nodes if _bias(n) is not None]
         kept = 0
         with context.progress.task("correcting biases", len(nodes)) as advance:
             for node in nodes:
                 errors = trial.corrected(node, best)
                 kept, best = kept + (errors is not best), errors
                 advance()
+        if not kept:
+            what = f"correcting biases lowers the error nowhere, on {len(dataset)} samples"
+            context.warn(f"{what}: none was changed")
         found = numerics.compare(trial.reference, program, dataset, dataset.labels)
         figures = {"error_db_before": decibel(first), "error_db": decibel(best)}
         context.metrics = {**found.metrics(), **figures, "layers": kept}

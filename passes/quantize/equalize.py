@@ -18,13 +18,13 @@ from edgecut.frontends import data
 from edgecut.frontends.data import Dataset
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import numerics, split
+from edgecut.passes import constant, numerics, split
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.budget import Judge, decibel, is_less
 from edgecut.passes.numerics import Runner, Sample
 from edgecut.passes.prune import rules
 from edgecut.passes.prune.dims import ChannelGroup
-from edgecut.passes.quantize import integers, region
+from edgecut.passes.quantize import effort, integers, region
 from edgecut.passes.quantize.calibrate import Method
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ class Equalize(Pass):
     """Rescale channels between layers, before `quantize`, where that lowers the error of int8."""
 
     name: ClassVar[str] = "equalize"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -74,9 +74,11 @@ class Equalize(Pass):
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}")
         if not region.select(program).nodes:
             raise ModelError("has nothing to quantize, so nothing to equalize", where=program.graph.name)
+        constant.tell(dataset, context)
+        count = len(_groups(program))
+        dataset = effort.bounded(dataset, program, count * len(STRENGTHS))
         trial = _Trial.of(numerics.reference(program), dataset)
         first = best = trial.errors(program)
-        count = len(_groups(program))
         kept = 0
         with context.progress.task("equalizing", count) as advance:
             for index in range(count):
@@ -88,6 +90,9 @@ class Equalize(Pass):
                         program, best, kept = candidate, found, kept + 1
                         break
                 advance()
+        if not kept:
+            what = f"equalizing lowers the error nowhere, on {len(dataset)} samples"
+            context.warn(f"{what}: nothing was changed")
         same = numerics.compare(trial.reference, program, dataset, dataset.labels)
         figures = {"error_db_before": decibel(first), "error_db": decibel(best)}
         context.metrics = {**same.metrics(), **figures, "groups": kept, "groups_tried": count}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,9 @@ _BIAS_LIMIT = float(1 << 30)
 # A channel this much smaller than the largest one is nothing but rounding noise of the others.
 _SMALLEST_CHANNEL = 2.0**-16
 _SMALLEST_SCALE = 1e-10
+# Weights whose scales are remembered.
+_MOST_FOUND = 4096
+_FOUND: dict[bytes, NDArray[np.float64]] = {}
 # Weights this near to integers, in steps, are integers: float32 holds the largest, 127, to 1e-5.
 _ON_GRID = 1e-3
 
@@ -103,7 +107,19 @@ def constant_array(value: oir.Value | None) -> Floats:
 
 
 def _least_error(rows: Floats, largest: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """Of scales that cut off ever more, those with the least squared error of each row."""
+    """Of scales that cut off ever more, those with the least squared error of each row.
+
+    Remembered, since a program is quantized many times over with the same weights.
+    """
+    key = hashlib.sha256(np.ascontiguousarray(rows)).digest() + bytes(f"{rows.shape} {most}", "ascii")
+    if key not in _FOUND:
+        if len(_FOUND) >= _MOST_FOUND:
+            _FOUND.clear()
+        _FOUND[key] = _searched(rows, largest, most)
+    return _FOUND[key]
+
+
+def _searched(rows: Floats, largest: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     best, least = largest, np.full(len(rows), np.inf)
     for share in _SHARES:
         scales = np.maximum(largest * share, _SMALLEST_SCALE)[:, None]

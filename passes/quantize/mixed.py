@@ -1,4 +1,7 @@
-"""Mixed precision: kernels return to float in the order of damage per time saved, until the budget holds."""
+"""Mixed precision: kernels return to float in the order of damage per time saved, until the budget holds.
+
+Then those come back to integers that the budget bears after all.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ CONVERTED = "not faster, but converting costs more"
 WHOLE = "not faster, but the whole is"
 BUDGET = "budget"
 NEIGHBOURS = "reads floats"
+# Kernels that are tried on integers again at the end, those of least damage first.
+_TAKEN_BACK = 32
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,17 @@ class Search:
             return program, judge.quality(program)
 
         count, program, quality = _fewest(attempt, len(order), budget)
-        floats = (*self.slower, *order[:count])
-        self._annotate(program, damage, set(order[:count]), self._integers(floats))
+        dropped = order[:count]
+        if budget.holds(quality):
+            # What was dropped before the one that mattered may not have been needed.
+            for chain in order[:count][::-1][1 : 1 + _TAKEN_BACK]:
+                fewer = [other for other in dropped if other is not chain]
+                tried = self._quantized((*self.slower, *fewer))
+                found = judge.quality(tried)
+                if budget.holds(found):
+                    dropped, program, quality = fewer, tried, found
+        floats = (*self.slower, *dropped)
+        self._annotate(program, damage, set(dropped), self._integers(floats))
         return self._mixed(program, quality, floats)
 
     def _quantized(self, floats: Iterable[Chain]) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgecut.frontends.data import Dataset
 from edgecut.ir.annotations import (
     Cost,
     Group,
@@ -23,9 +25,12 @@ from edgecut.ir.annotations import (
 )
 from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program
+from edgecut.passes import split
 from edgecut.passes.base import Context
+from edgecut.passes.budget import Budget, Judge
 from edgecut.passes.numerics import Runner, compare
-from edgecut.passes.quantize import explain, mixed, region, savings
+from edgecut.passes.profile.profile import ProfileTargets
+from edgecut.passes.quantize import explain, integers, mixed, region, savings
 from edgecut.passes.quantize.static import Quantize
 
 Build = Callable[..., Program]
@@ -368,9 +373,9 @@ def test_the_budget_takes_first_what_saves_least_for_its_damage(build: Build, sa
     plain = Quantize(calibration=path, explain=True)
     context = Context()
     plain.run(program.copy(), context)
-    aim = float(context.metrics["sqnr_db"]) + 1
+    aim = float(context.metrics["sqnr_db"]) + 0.2
     found = Quantize(calibration=path, min_sqnr=aim).run(program, Context())
-    assert not list(decisions(found).values())[1].integer
+    assert [row.integer for row in decisions(found).values()] == [True, False, True]
 
 
 def test_without_both_precisions_time_saved_is_predicted(fragile: Program) -> None:
@@ -411,3 +416,47 @@ def test_what_a_float_kernel_takes_with_it_counts(
     table = {row.node: row.sensitivity.integer for row in explain.kernels(found)}
     of = {n.op_type: table[n.name or ""] for n in found.nodes if (n.name or "") in table}
     assert of == {"Conv": True, "MaxPool": integer, "Concat": integer}
+
+
+def chain_of_layers(build: Build, seed: int) -> Program:
+    """Five convolutions, in some of which one channel is far larger than the others."""
+    rng = np.random.default_rng(seed)
+    widths = [4, *rng.choice([8, 16, 24, 32], 4), 8]
+    weights, body = {}, []
+    for i, (reads, makes) in enumerate(itertools.pairwise(widths)):
+        weight = rng.standard_normal((makes, reads, 1, 1)) / np.sqrt(reads)
+        if rng.random() < 0.5:
+            weight[rng.integers(makes)] *= float(rng.choice([20, 100, 400]))
+        weights[f"w{i}"] = weight.astype(np.float32)
+        body.append(f"c{i} = Conv({f'r{i - 1}' if i else 'x'}, w{i})  r{i} = Relu(c{i})")
+    weights["last"] = np.asarray(rng.standard_normal((6, 8, 1, 1)) / 3, np.float32)
+    text = f"net (float[1,4,8,8] x) => (float[1,6,8,8] y) {{ {'  '.join(body)}  y = Conv(r4, last) }}"
+    return build(text, **weights)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 7])
+def test_nearly_as_much_is_saved_as_by_the_best_of_all_choices(build: Build, seed: int) -> None:
+    program = chain_of_layers(build, seed)
+    program = ProfileTargets(edge="raspberrypi4", cloud="x86-vm", int8=True).run(program, Context())
+    rng = np.random.default_rng(seed + 100)
+    columns = {"x": [rng.standard_normal((1, 4, 8, 8)).astype(np.float32) for _ in range(24)]}
+    dataset = Dataset(columns, 24)
+    model = integers.calibrated(program.copy(), split.fit(dataset), "mse")
+    search, judge = mixed.Search(model, frozenset()), Judge(program, split.test(dataset), None)
+    chains = list(search.saved)
+    whole = sum(saving.seconds for saving in search.saved.values())
+    choices = [c for k in range(len(chains) + 1) for c in itertools.combinations(chains, k)]
+    found = {}
+    for floats in choices:
+        names = frozenset(n.name or "" for chain in floats for n in chain)
+        saved = sum(s.seconds for chain, s in search.saved.items() if chain not in floats)
+        found[floats] = judge.quality(model.quantized(names)).sqnr_db, saved
+    for more in (2, 5, 10):
+        budget = Budget(min_sqnr=found[()][0] + more)
+        best = max(saved for sqnr, saved in found.values() if sqnr >= budget.min_sqnr)  # type: ignore[operator]
+        made = search.within(budget, judge, lambda: None)
+        assert made.quality is not None
+        assert budget.holds(made.quality)
+        saved = sum(k.sensitivity.saved_s for k in explain.kernels(made.program) if k.sensitivity.integer)
+        # Damages are taken to add up, which they nearly do: a tenth of all is what that may cost.
+        assert saved >= best - 0.1 * whole
