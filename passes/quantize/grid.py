@@ -111,7 +111,7 @@ def _least_error(rows: Floats, largest: NDArray[np.float64], most: int) -> NDArr
 
     Remembered, since a program is quantized many times over with the same weights.
     """
-    key = hashlib.sha256(np.ascontiguousarray(rows)).digest() + bytes(f"{rows.shape} {most}", "ascii")
+    key = hashlib.sha256(rows.tobytes()).digest() + bytes(f"{rows.shape} {most}", "ascii")
     if key not in _FOUND:
         if len(_FOUND) >= _MOST_FOUND:
             _FOUND.clear()

@@ -446,7 +446,7 @@ def test_nearly_as_much_is_saved_as_by_the_best_of_all_choices(build: Build, see
     chains = list(search.saved)
     whole = sum(saving.seconds for saving in search.saved.values())
     choices = [c for k in range(len(chains) + 1) for c in itertools.combinations(chains, k)]
-    found = {}
+    found: dict[tuple[savings.Chain, ...], tuple[float, float]] = {}
     for floats in choices:
         names = frozenset(n.name or "" for chain in floats for n in chain)
         saved = sum(s.seconds for chain, s in search.saved.items() if chain not in floats)
