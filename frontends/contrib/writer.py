@@ -45,6 +45,19 @@ class Writer:
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
+    def known(self, name: str) -> Any:
+        """The numbers of an initializer; None where it is none."""
+        found = next((t for t in self.graph.initializer if t.name == name), None)
+        return None if found is None else numpy_helper.to_array(found)
+
+    def channels_first(self, x: str, dims: int) -> str:
+        """[N, ..., C] -> [N, C, ...]."""
+        return self.make("Transpose", x, perm=[0, dims - 1, *range(1, dims - 1)])
+
+    def channels_last(self, x: str, dims: int, out: str) -> str:
+        """[N, C, ...] -> [N, ..., C]."""
+        return self.make("Transpose", x, out=out, perm=[0, *range(2, dims), 1])
+
     def integers(self, *values: int) -> str:
         """An int64 vector."""
         return self.constant(values, np.int64)

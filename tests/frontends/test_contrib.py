@@ -73,6 +73,15 @@ MATRIX = RANDOM.integers(-127, 128, (8, 5)).astype("i1")
 DYNAMIC: dict[str, Any] = {"x": floats(3, 8), "w": MATRIX, "s": np.float32(0.02)}
 WHOLE = {"x": Q["x"].reshape(4, 8), "w": MATRIX, "xs": np.float32(0.1), "ws": np.float32(0.02)}
 
+LAST: dict[str, Any] = {**Q, "x": Q["x"].transpose(0, 2, 3, 1)}
+KERNELS = {
+    "w": RANDOM.integers(-127, 128, (3, 2, 3, 3)).astype("i1"), "ws": np.array([0.01, 0.02, 0.03], "f4"),
+    "wz": np.zeros(3, "i1"), **OUT, "b": np.array([100, -50, 0], "i4"),
+}  # fmt: skip
+ROWS: dict[str, Any] = {"x": Q["x"].reshape(4, 8), "xs": np.float32(0.1), "xz": np.uint8(120)}
+COLUMNS = {"ws": np.array([0.01, 0.02, 0.03, 0.01, 0.05], "f4"), "wz": np.zeros(5, "i1")}
+SINGLE = {"ws": np.float32(0.02), "wz": np.int8(4)}
+
 CASES: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = [
     ("FusedMatMul", {"x": floats(2, 3, 4), "w": floats(2, 5, 4)}, 1, {"transB": 1, "alpha": 0.5}),
     ("FusedMatMul", {"x": floats(2, 4, 3), "w": floats(4, 5)}, 1, {"transA": 1}),
@@ -105,6 +114,16 @@ CASES: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = [
     ("DynamicQuantizeMatMul", DYNAMIC | {"z": np.int8(3), "b": floats(5)}, 1, {}),
     ("MatMulIntegerToFloat", WHOLE, 1, {}),
     ("MatMulIntegerToFloat", WHOLE | {"xz": np.uint8(7), "wz": np.int8(-2), "b": floats(5)}, 1, {}),
+    ("QLinearConv", LAST | KERNELS, 1, {"channels_last": 1, "kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),
+    ("QLinearConv", Q | KERNELS, 1, {"channels_last": 0, "strides": [2, 1]}),
+    ("QLinearAveragePool", LAST | OUT, 1, {"kernel_shape": [2, 2], "channels_last": 1}),
+    ("QLinearGlobalAveragePool", LAST | OUT, 1, {"channels_last": 1}),
+    ("NhwcMaxPool", {"x": LAST["x"]}, 1, {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    ("QGemm", ROWS | {"w": MATRIX} | COLUMNS | {"c": np.arange(5, dtype="i4")} | OUT, 1, {}),
+    ("QGemm", ROWS | {"w": MATRIX.T.copy()} | COLUMNS | {"c": None}, 1, {"transB": 1, "alpha": 0.5}),
+    ("QGemm", ROWS | {"w": MATRIX} | SINGLE | {"c": np.array([7], "i4")} | OUT, 1, {}),
+    ("QLinearSoftmax", Q | {"ys": np.float32(1 / 256), "yz": np.uint8(0)}, 1, {"opset": 13, "axis": -1}),
+    ("QLinearSoftmax", Q | {"ys": np.float32(1 / 256), "yz": np.uint8(0)}, 1, {"opset": 12, "axis": 2}),
     ("QLinearConcat", {"ys": OUT["ys"], "yz": OUT["yz"], **Q}, 1, {"axis": 1}),
 ]  # fmt: skip
 

@@ -55,6 +55,16 @@ def test_nearest_pixels_as_tensorflow_once_counted_them(tester: Any, model: Any,
     tester(model([node], {"x": [1, 2, 4, 6]}, ["y"], constants, opset=11)).lower().compare()
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_resizing_of_integers_drops_what_is_behind_the_point(tester: Any, model: Any, dtype: str) -> None:
+    more = {"mode": "linear", "coordinate_transformation_mode": "asymmetric"}
+    node = helper.make_node("Resize", ["x", "", "scales"], ["y"], **more)
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    graph = model([node], {"x": ([1, 2, 5, 6], kind)}, ["y"], {"scales": np.array([1, 1, 2, 2], "f4")}, 19)
+    x = RANDOM.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, (1, 2, 5, 6)).astype(dtype)
+    tester(graph).lower().compare({"x": x})
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_convolution_and_pool_of_any_shape(tester: Any, model: Any, data: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
-from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
+from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call, read_as
 
 NUMBERS = (FLOAT, INT32, INT64)
 
@@ -58,7 +58,7 @@ def clip(call: Call) -> Tensor:
             functools.partial(_between, call),
         )
     low, high = _bounds(call)
-    if x.dtype != FLOAT and x.quant is None:
+    if read_as(x) != FLOAT:
         return call.widened([x], (INT32, INT64), lambda t: _limited(call, t[0], low, high))
     call.float_only()
     kind = {

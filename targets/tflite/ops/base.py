@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as oir
 from numpy.typing import DTypeLike
 
-from edgecut.targets.tflite import lir
-from edgecut.targets.tflite.lir import Array, Tensor
+from edgecut.targets.tflite import grids, lir
+from edgecut.targets.tflite.lir import Array, Quant, Tensor
 
 FLOAT = np.dtype(np.float32)
 INT32 = np.dtype(np.int32)
@@ -159,7 +159,9 @@ class Call:
     ) -> Tensor:
         """Make an operator with one output; its type is that of the first input unless given."""
         first = next(t for t in inputs if t is not None)
-        (out,) = lir.emit(kind, inputs, [shape], [dtype or first.dtype], self.sources, options)
+        (out,) = lir.emit(kind, inputs, [shape], [dtype or read_as(first)], self.sources, options)
+        assert out.op is not None
+        grids.carry(out.op)
         return out
 
     def emit_many(
@@ -167,7 +169,10 @@ class Call:
     ) -> tuple[Tensor, ...]:
         """Make an operator with several outputs of the type of its first computed input."""
         first = next(t for t in inputs if t is not None and not t.is_constant)
-        return lir.emit(kind, inputs, shapes, [first.dtype] * len(shapes), self.sources, options)
+        made = lir.emit(kind, inputs, shapes, [first.dtype] * len(shapes), self.sources, options)
+        assert made[0].op is not None
+        grids.carry(made[0].op)
+        return made
 
     def transpose(self, tensor: Tensor, perm: Sequence[int]) -> Tensor:
         """Permute dimensions."""
@@ -182,9 +187,7 @@ class Call:
         shape = np.broadcast_shapes(left.shape, right.shape)
         rank = len(shape)
         operands = [self.reshape(t, (1,) * (rank - t.rank) + t.shape) if t.rank else t for t in (left, right)]
-        # A constant that is dequantized stands for floats, however it is stored.
-        own = FLOAT if left.is_constant and left.quant is not None else left.dtype
-        return self.emit(kind, operands, shape, dtype or own)
+        return self.emit(kind, operands, shape, dtype or read_as(left))
 
     def unary(self, kind: str, tensor: Tensor, **options: Any) -> Tensor:
         """An element-wise operator of one tensor."""
@@ -210,17 +213,43 @@ class Call:
         compute: Callable[[Sequence[Tensor]], Tensor],
     ) -> Tensor:
         """Compute in one of ``types``: as it is, or in a wider integer type and cast back."""
-        plain = all(t.quant is None for t in tensors)
-        own = tensors[0].dtype if plain else FLOAT
+        own = read_as(tensors[0])
         wider = _WIDER.get(own.name)
         if own in types or wider is None or wider not in types:
-            wrong = [d for d in (t.dtype if plain else FLOAT for t in tensors) if d not in types]
+            wrong = [d for d in map(read_as, tensors) if d not in types]
             self.need(not wrong, f"type {wrong[0] if wrong else ''}")
             return compute(tensors)
         made = compute([self.cast(t, wider) for t in tensors])
         return self.cast(made, own) if made.dtype == wider else made
 
+    def unrounded(self, x: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """Compute in float what gives some of the numbers that it is given, for integers of 8 bits, too.
+
+        Where their grid is known they are dequantized and quantized again, for which there may be one kernel.
+        """
+        if x.dtype.name not in ("int8", "uint8") or x.is_constant:
+            self.need(read_as(x) == FLOAT, f"type {x.dtype} (float32 is supported)")
+            return compute(x)
+        if x.quant is None or not x.quant.per_tensor:
+            return self.cast(compute(self.cast(x, FLOAT)), x.dtype)
+        made = compute(self.emit("DEQUANTIZE", [x], x.shape, FLOAT))
+        out = self.emit("QUANTIZE", [made], made.shape, x.dtype)
+        out.quant = x.quant
+        return out
+
+    def on_grid(self, tensor: Tensor, quant: Quant) -> Tensor:
+        """Integers, with what they stand for; refuse the node where they stand for other numbers already."""
+        known = tensor.quant is None or tensor.quant.same(quant)
+        self.need(known, "its scale is not the one that made the integers")
+        grids.label(tensor, quant)
+        return tensor
+
     def axis(self, axis: int, rank: int) -> int:
         """A dimension's number, counted from the front."""
         self.need(-rank <= axis < rank, f"axis {axis} of rank {rank}")
         return axis % rank
+
+
+def read_as(tensor: Tensor) -> np.dtype[Any]:
+    """A tensor's type: a constant that is dequantized stands for floats, however it is stored."""
+    return FLOAT if tensor.is_constant and tensor.quant is not None else tensor.dtype

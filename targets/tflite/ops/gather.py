@@ -18,7 +18,12 @@ def gather(call: Call) -> Tensor:
     axis = call.axis(int(call.attribute("axis", 0)), x.rank)
     indices = _indices(call, 1, x.shape[axis])
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
-    return call.emit("GATHER", [x, indices], shape, axis=axis, batchDims=0)
+    if x.data is None or x.quant is None or not x.quant.per_tensor or x.dtype.name not in ("int8", "uint8"):
+        return call.emit("GATHER", [x, indices], shape, axis=axis, batchDims=0)
+    # A table of quantized rows stays as small as it is stored; what is taken of it is dequantized.
+    rows = call.emit("GATHER", [lir.constant(x.data), indices], shape, x.dtype, axis=axis, batchDims=0)
+    rows.quant = x.quant
+    return call.emit("DEQUANTIZE", [rows], shape, FLOAT)
 
 
 def gather_nd(call: Call) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops import window as windows
-from edgecut.targets.tflite.ops.base import FLOAT, Call
+from edgecut.targets.tflite.ops.base import Call
 from edgecut.targets.tflite.ops.window import VALID, Window
 
 
@@ -19,10 +19,7 @@ def max_pool(call: Call) -> Tensor:
     indices = call.node.outputs[1] if len(call.node.outputs) > 1 else None
     call.need(indices is None or not (indices.uses() or indices.is_graph_output()), "its indices are used")
     x = call.input(0)
-    if x.dtype.name in ("int8", "uint8") and x.quant is None:
-        return call.cast(_max_pool(call, call.cast(x, FLOAT)), x.dtype)
-    call.float_only()
-    return _max_pool(call, x)
+    return call.unrounded(x, lambda t: _max_pool(call, t))
 
 
 def _max_pool(call: Call, x: Tensor) -> Tensor:

@@ -74,9 +74,7 @@ def dequantize(call: Call) -> Tensor:
         scale, zero = _along(call)
         plain = call.cast(x, FLOAT)
         return call.binary("MUL", call.binary("SUB", plain, zero) if lir.real(zero).any() else plain, scale)
-    call.need(x.quant is None or x.quant.same(quant), "its scale is not the one that made the integers")
-    x.quant = quant
-    return call.emit("DEQUANTIZE", [x], x.shape, FLOAT)
+    return call.emit("DEQUANTIZE", [call.on_grid(x, quant)], x.shape, FLOAT)
 
 
 def _constant(call: Call, data: Array, quant: Quant | None) -> Tensor:

@@ -102,11 +102,7 @@ def _numbers(call: Call, index: int, axis: int) -> Tensor:
     if tensor.data is not None:
         return lir.constant(tensor.data, quant)
     call.need(quant.per_tensor, "one scale per channel, of a tensor that is computed")
-    call.need(
-        tensor.quant is None or tensor.quant.same(quant), "its scale is not the one that made the integers"
-    )
-    tensor.quant = quant
-    return call.emit("DEQUANTIZE", [tensor], tensor.shape, FLOAT)
+    return call.emit("DEQUANTIZE", [call.on_grid(tensor, quant)], tensor.shape, FLOAT)
 
 
 def _quantized(call: Call, tensor: Tensor, index: int) -> Tensor:

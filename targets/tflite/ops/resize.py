@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Array, Tensor
-from edgecut.targets.tflite.ops.base import Call
+from edgecut.targets.tflite.ops.base import FLOAT, Call
 from edgecut.targets.tflite.ops.matmul import fully_connected
 
 Scales = list[float]
@@ -17,8 +17,18 @@ Scales = list[float]
 
 def resize(call: Call) -> Tensor:
     """Images by TFLite's kernels where they agree; anything else along one axis after the other."""
+    x = call.input(0)
+    if call.attribute("mode", "nearest") == "nearest":
+        return call.unrounded(x, lambda t: _resized(call, t))
+    if x.dtype.name in ("int8", "uint8") and not x.is_constant:
+        # Between integers, whatever they stand for, ONNX Runtime drops what is behind the point.
+        return call.cast(_resized(call, call.cast(x, FLOAT)), x.dtype)
     call.float_only()
-    x, mode = call.input(0), call.attribute("mode", "nearest")
+    return _resized(call, x)
+
+
+def _resized(call: Call, x: Tensor) -> Tensor:
+    mode = call.attribute("mode", "nearest")
     shape, scales = _target(call, x)
     coordinates = call.attribute("coordinate_transformation_mode", "half_pixel")
     rounding = call.attribute("nearest_mode", "round_prefer_floor")
