@@ -108,23 +108,24 @@ def _dynamic(w: Writer) -> bool:
     """Floats, rounded by what they are, times integers."""
     numbers, scale, zero = (f"{w.base}/{part}" for part in ("numbers", "scale", "zero"))
     w.make("DynamicQuantizeLinear", w.input(0), out=[numbers, scale, zero])
-    return _product(w, numbers, w.input(1), [zero, w.input(3)], [scale, w.input(2)], w.input(4))
+    return product(w, numbers, w.input(1), [zero, w.input(3)], [scale, w.input(2)], w.input(4))
 
 
 def _to_float(w: Writer) -> bool:
     zeros, scales = [w.input(4), w.input(5)], [w.input(2), w.input(3)]
-    return _product(w, w.input(0), w.input(1), zeros, scales, w.input(6))
+    return product(w, w.input(0), w.input(1), zeros, scales, w.input(6))
 
 
-def _product(w: Writer, a: str, b: str, zeros: list[str], scales: list[str], bias: str) -> bool:
-    """(a - zero) (b - zero), each times its scale, plus a bias."""
+def product(w: Writer, a: str, b: str, zeros: list[str], scales: list[str], bias: str, out: str = "") -> bool:
+    """(a - zero) (b - zero), each times its scale, plus a bias; the node's result if ``out`` is not named."""
+    out = out or w.output(0)
     while zeros and not zeros[-1]:
         zeros.pop()
     whole = w.make("Cast", w.make("MatMulInteger", a, b, *zeros), to=1)
     scale = w.make("Mul", *scales)
-    made = w.make("Mul", whole, scale, out="" if bias else w.output(0))
+    made = w.make("Mul", whole, scale, out="" if bias else out)
     if bias:
-        w.make("Add", made, bias, out=w.output(0))
+        w.make("Add", made, bias, out=out)
     return True
 
 

@@ -62,6 +62,11 @@ Q: dict[str, Any] = {
 OUT = {"ys": np.float32(0.2), "yz": np.uint8(100)}
 BERT = {"x": floats(BATCH, STEPS, HIDDEN), "w": floats(HIDDEN, 3 * HIDDEN), "b": floats(3 * HIDDEN)}
 MASK = {"mask": np.array([[1, 1, 1, 0], [1, 1, 0, 0]], "i4")}
+WHOLE_BERT: dict[str, Any] = {
+    "x": RANDOM.integers(0, 255, (BATCH, STEPS, HIDDEN)).astype("u1"),
+    "w": RANDOM.integers(-127, 128, (HIDDEN, 3 * HIDDEN)).astype("i1"), "b": floats(3 * HIDDEN),
+    "xs": np.float32(0.01), "ws": np.float32(0.005), "mask": None,
+}  # fmt: skip
 EMBED = {
     "ids": np.array([[1, 2, 3]], "i4"), "segments": np.array([[0, 0, 1]], "i4"), "words": floats(9, HIDDEN),
     "places": floats(5, HIDDEN), "kinds": floats(2, HIDDEN), **VECTOR,
@@ -102,6 +107,13 @@ CASES: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = [
     ("Attention", BERT, 1, {"num_heads": HEADS}),
     ("Attention", BERT | MASK, 1, {"num_heads": HEADS}),
     ("Attention", BERT | MASK, 1, {"num_heads": HEADS, "scale": 0.3}),
+    ("Attention", BERT, 1, {"num_heads": HEADS, "unidirectional": 1}),
+    ("Attention", BERT | MASK, 1, {"num_heads": HEADS, "unidirectional": 1}),
+    ("QAttention", WHOLE_BERT, 1, {"num_heads": HEADS}),
+    ("QAttention", WHOLE_BERT | MASK | {"xz": np.uint8(120), "wz": np.int8(0)}, 1,
+     {"num_heads": HEADS, "unidirectional": 1}),
+    ("MultiHeadAttention", X | {"k": floats(BATCH, 5, HIDDEN), "v": floats(BATCH, 5, HIDDEN)}
+     | {"b": floats(3 * HIDDEN)}, 1, {"num_heads": HEADS}),
     ("MultiHeadAttention", X | {"k": floats(BATCH, 5, HIDDEN), "v": floats(BATCH, 5, HIDDEN)}, 1,
      {"num_heads": HEADS}),
     ("QLinearAdd", Q | {"z": Q["x"][::-1], "zs": np.float32(0.3), "zz": np.uint8(5)} | OUT, 1, {}),
@@ -171,7 +183,7 @@ def test_normalizations_that_the_optimizer_puts_into_the_standard_domain(kind: s
 
 
 def test_form_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
-    attributes = {"num_heads": HEADS, "unidirectional": 1}
+    attributes = {"num_heads": HEADS, "do_rotary": 1}
     path = tmp_path / "model.onnx"
     onnx.save(model("Attention", BERT, 1, contrib.DOMAIN, 17, attributes), path)
     with pytest.raises(ModelError, match=r"unknown operator com\.microsoft\.Attention in node 'node'"):
