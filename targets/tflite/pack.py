@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import bz2
-import functools
 import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from edgecut.ir.errors import ModelError
-from edgecut.targets.tflite import flat, lir
-from edgecut.targets.tflite.lir import Array, Op, Quant, Tensor
+from edgecut.targets.tflite import codes, lir
+from edgecut.targets.tflite.lir import Array, Op, Tensor
+from edgecut.targets.tflite.tables import Grids, OperatorRow, Shared, Subgraph, TensorRow, Vectors
 
 SOURCE_MAP = "edgecut.source_map"
 """JSON under bzip2, which has one implementation and so gives the same bytes everywhere."""
@@ -23,169 +23,8 @@ BUILD = "edgecut.build"
 LIMIT = (1 << 31) - (1 << 20)
 """Offsets in a flatbuffer are signed 32-bit numbers."""
 
-# Options tables whose name is not that of their operator.
-_OPTIONS = {
-    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), "Pool2DOptions"),
-    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"), "ReducerOptions"),
-    **dict.fromkeys(("REDUCE_ANY", "REDUCE_ALL"), "ReducerOptions"),
-    "BATCH_MATMUL": "BatchMatMulOptions",
-    "CONV_3D_TRANSPOSE": "Conv3DOptions",
-    "CUMSUM": "CumsumOptions",
-    "PADV2": "PadV2Options",
-    "SELECT_V2": "SelectV2Options",
-    "TOPK_V2": "TopKV2Options",
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
-    "BIDIRECTIONAL_SEQUENCE_LSTM": "BidirectionalSequenceLSTMOptions",
-    "LOCAL_RESPONSE_NORMALIZATION": "LocalResponseNormalizationOptions",
-    "L2_NORMALIZATION": "L2NormOptions",
-}  # fmt: skip
-_TYPES = {
-    "float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9,
-    "float64": 10, "uint32": 15, "uint16": 16, "int4": 17,
-}  # fmt: skip
 # How a WHILE names its subgraphs.
 _PARTS = ("condSubgraphIndex", "bodySubgraphIndex")
-# Lowest operator version that has what we use; runtimes refuse lower ones for quantized tensors.
-_VERSIONS = {
-    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 3, "BROADCAST_TO": 2,
-    "TRANSPOSE_CONV": 4,
-}  # fmt: skip
-# The same where they read or write integers of 16 bits.
-_WIDE = {
-    "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "FULLY_CONNECTED": 7, "ADD": 3, "SUB": 5, "MUL": 4, "QUANTIZE": 2,
-    "DEQUANTIZE": 3, "MAX_POOL_2D": 3, "TRANSPOSE": 5, "SPLIT": 4, "SLICE": 4, "GATHER": 4, "PAD": 3,
-    "PADV2": 3, "MIRROR_PAD": 3, "CONCATENATION": 3, "MEAN": 3, "REDUCE_MAX": 3, "REDUCE_MIN": 3,
-    "LEAKY_RELU": 2, "RESIZE_NEAREST_NEIGHBOR": 4,
-}  # fmt: skip
-# And where they say how wide their sums are.
-_BIASED = {"CONV_2D": 8, "FULLY_CONNECTED": 11}
-
-
-class _Shared:
-    """A table that many operators refer to, and that is written once."""
-
-    def __init__(self, table: Any) -> None:
-        self.table = table
-        self.place: int | None = None
-
-    def Pack(self, builder: Any) -> int:  # noqa: N802 (the generated classes call it so)
-        if self.place is None:
-            self.place = self.table.Pack(builder)
-        return self.place
-
-
-class _Grids:
-    """Tables of quantization parameters. Equal ones, and equal vectors in them, are written once.
-
-    Per channel there is a zero point of 8 bytes beside a scale of 4, and nearly all zero points are zero.
-    """
-
-    def __init__(self) -> None:
-        self.tables: dict[tuple[bytes, bytes, int], int] = {}
-        self.scales: dict[bytes, int] = {}
-        self.zeros: dict[bytes, int] = {}
-        self.layouts = {
-            False: flat.Layout(offsets=(2, 3), words=(), octets=()),
-            True: flat.Layout(offsets=(2, 3), words=(6,), octets=()),
-        }
-        """By whether the axis is another than 0, which need not be said."""
-
-    def place(self, builder: Any, grid: Quant) -> int:
-        scale = np.asarray(grid.scale, "<f4").tobytes()
-        zero = np.asarray(grid.zero, "<i8").tobytes()
-        if (scale, zero, grid.axis) not in self.tables:
-            if scale not in self.scales:
-                self.scales[scale] = flat.floats(builder, scale)
-            if zero not in self.zeros:
-                self.zeros[zero] = flat.longs(builder, zero)
-            vectors = [self.scales[scale], self.zeros[zero]]
-            axis = (grid.axis,) if grid.axis else ()
-            place = self.layouts[bool(axis)].write(builder, vectors, axis, ())
-            self.tables[scale, zero, grid.axis] = place
-        return self.tables[scale, zero, grid.axis]
-
-
-class _Vectors:
-    """Vectors of int32, those of the same numbers written once: shapes, and what operators read and make."""
-
-    def __init__(self) -> None:
-        self.places: dict[tuple[int, ...], int] = {}
-
-    def place(self, builder: Any, numbers: tuple[int, ...]) -> int:
-        if numbers not in self.places:
-            self.places[numbers] = flat.integers(builder, numbers)
-        return self.places[numbers]
-
-
-class _Tensor(NamedTuple):
-    name: str
-    shape: tuple[int, ...]
-    type: int
-    buffer: int
-    signature: tuple[int, ...] | None
-    quantization: Quant | None
-
-
-class _Operator(NamedTuple):
-    code: int
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    options_type: int
-    options: _Shared | None
-
-
-class _Subgraph(NamedTuple):
-    """A subgraph that writes itself, as the generated classes do. Slots are those of the schema."""
-
-    name: str
-    tensors: list[_Tensor]
-    operators: list[_Operator]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    grids: _Grids
-    vectors: _Vectors
-
-    def Pack(self, builder: Any) -> int:  # noqa: N802 (the generated classes call it so)
-        tensors = flat.places(builder, self._tensors(builder))
-        operators = flat.places(builder, self._operators(builder))
-        ends = [self.vectors.place(builder, numbers) for numbers in (self.inputs, self.outputs)]
-        name = flat.text(builder, self.name)
-        layout = flat.Layout(offsets=(0, 1, 2, 3, 4), words=(), octets=())
-        return layout.write(builder, [tensors, *ends, operators, name], (), ())
-
-    def _tensors(self, builder: Any) -> list[int]:
-        """Tables without what readers take for granted: buffer 0 (nothing stored), type 0 (float32)."""
-        layouts: dict[tuple[Sequence[int], ...], flat.Layout] = {}
-        found = []
-        for item in self.tensors:
-            targets = {3: flat.text(builder, item.name)}
-            for slot, shape in ((0, item.shape), (7, item.signature)):
-                if shape is not None:
-                    targets[slot] = self.vectors.place(builder, shape)
-            if item.quantization is not None:
-                targets[4] = self.grids.place(builder, item.quantization)
-            words = {2: item.buffer} if item.buffer else {}
-            # Without a shape, a scalar is told from a tensor of unknown rank by the last octet alone.
-            octets = {1: item.type, 8: 1} if item.type or not item.shape else {}
-            slots = (tuple(targets), tuple(words), tuple(octets))
-            if slots not in layouts:
-                layouts[slots] = flat.Layout(*slots)
-            numbers = (fields.values() for fields in (targets, words, octets))
-            found.append(layouts[slots].write(builder, *map(tuple, numbers)))
-        return found
-
-    def _operators(self, builder: Any) -> list[int]:
-        plain = flat.Layout(offsets=(1, 2), words=(0,), octets=())
-        optional = flat.Layout(offsets=(1, 2, 4), words=(0,), octets=(3,))
-        found = []
-        for op in self.operators:
-            targets = [self.vectors.place(builder, numbers) for numbers in (op.inputs, op.outputs)]
-            if op.options is None:
-                found.append(plain.write(builder, targets, (op.code,), ()))
-                continue
-            targets.append(op.options.Pack(builder))
-            found.append(optional.write(builder, targets, (op.code,), (op.options_type,)))
-        return found
 
 
 @dataclass(frozen=True)
@@ -227,11 +66,11 @@ class _Packer:
         self.model.metadata = []
         self.buffers: dict[bytes, int] = {}
         self.codes: dict[tuple[str, int], int] = {}
-        self.options: dict[str, _Shared] = {}
+        self.options: dict[str, Shared] = {}
         self.parts: list[lir.Part] = []
         self.before_parts = 0
-        self.grids = _Grids()
-        self.vectors = _Vectors()
+        self.grids = Grids()
+        self.vectors = Vectors()
         self.bytes = 0
 
     def run(self, signatures: Sequence[Signature], build: dict[str, Any]) -> bytes:
@@ -301,31 +140,31 @@ class _Packer:
         inputs, outputs = (
             tuple(indices[t] for t in some.values()) for some in (signature.inputs, signature.outputs)
         )
-        graph = _Subgraph(signature.key, tensors, operators, inputs, outputs, self.grids, self.vectors)
+        graph = Subgraph(signature.key, tensors, operators, inputs, outputs, self.grids, self.vectors)
         self.model.subgraphs.append(graph)
         return ops, indices
 
-    def tensor(self, tensor: Tensor, name: str) -> _Tensor:
+    def tensor(self, tensor: Tensor, name: str) -> TensorRow:
         stored = tensor.data is not None and tensor.data.size
         buffer = self.buffer(_bytes(tensor.data)) if tensor.data is not None and stored else 0
         signature = None
         if any(tensor.open):
             pairs = zip(tensor.shape, tensor.open, strict=True)
             signature = tuple(-1 if is_open else n for n, is_open in pairs)
-        return _Tensor(name, tensor.shape, _type(tensor.dtype), buffer, signature, tensor.quant)
+        return TensorRow(name, tensor.shape, codes.number(tensor.dtype), buffer, signature, tensor.quant)
 
-    def operator(self, op: Op, indices: dict[Tensor, int]) -> _Operator:
+    def operator(self, op: Op, indices: dict[Tensor, int]) -> OperatorRow:
         inputs = tuple(-1 if t is None else indices[t] for t in op.inputs)
         outputs = tuple(indices[t] for t in op.outputs)
-        name = _options_name(op.kind)
+        name = codes.options_name(op.kind)
         table = getattr(self.schema, f"{name}T", None)
         kind, options = 0, None
         if table is not None:
             numbers = dict(zip(_PARTS, map(self.number, op.parts), strict=True)) if op.parts else op.options
             kind, options = getattr(self.schema.BuiltinOptions, name), self.shared(name, table, numbers)
-        return _Operator(self.code(op.kind, _version(op)), inputs, outputs, kind, options)
+        return OperatorRow(self.code(op.kind, codes.version(op)), inputs, outputs, kind, options)
 
-    def shared(self, name: str, table: Any, options: dict[str, Any]) -> _Shared:
+    def shared(self, name: str, table: Any, options: dict[str, Any]) -> Shared:
         """The options of an operator; those of the same numbers are one table in the file."""
         key = f"{name} {sorted(options.items())}"
         if key not in self.options:
@@ -333,7 +172,7 @@ class _Packer:
             for field, value in options.items():
                 assert hasattr(made, field), f"{name} has no {field}"
                 setattr(made, field, value)
-            self.options[key] = _Shared(made)
+            self.options[key] = Shared(made)
         return self.options[key]
 
     def code(self, kind: str, version: int) -> int:
@@ -360,16 +199,6 @@ class _Packer:
         return made
 
 
-def _version(op: Op) -> int:
-    """The lowest version of an operator that does what this one does."""
-    if "quantizedBiasType" in op.options:
-        return _BIASED[op.kind]
-    tensors = [t for t in (*op.inputs, *op.outputs) if t is not None]
-    wide = any(t.quant is not None and t.dtype == np.int16 for t in tensors)
-    least = _VERSIONS.get(op.kind, 1)
-    return _WIDE.get(op.kind, least) if wide else least
-
-
 def unpacked(source_map: bytes) -> dict[str, list[list[str]]]:
     """What the metadata `SOURCE_MAP` says: the ONNX nodes of every operator of each signature."""
     found: dict[str, list[list[str]]] = json.loads(bz2.decompress(source_map))
@@ -385,12 +214,6 @@ def _short_names(taken: set[str]) -> Iterator[str]:
     return (name for i in itertools.count() if (name := f"t{np.base_repr(i, 36).lower()}") not in taken)
 
 
-@functools.cache
-def _type(dtype: np.dtype[Any]) -> int:
-    """The number of a type in the schema."""
-    return _TYPES[dtype.name]
-
-
 def _bytes(data: Array) -> Array:
     """What is written of a constant: two numbers of 4 bits per byte, the first in the lower half."""
     if data.dtype.name != "int4":
@@ -398,13 +221,3 @@ def _bytes(data: Array) -> Array:
     nibbles = data.astype(np.int8).ravel().view(np.uint8) & 15
     nibbles = np.pad(nibbles, (0, nibbles.size % 2))
     return nibbles[::2] | (nibbles[1::2] << 4)
-
-
-@functools.cache
-def _options_name(kind: str) -> str:
-    if kind in _OPTIONS:
-        return _OPTIONS[kind]
-    return (
-        "".join(part.capitalize() for part in kind.split("_")).replace("2d", "2D").replace("Conv2D", "Conv2D")
-        + "Options"
-    )
