@@ -46,6 +46,10 @@ def compression(found: Effects, program: Program, *, explain: bool, as_json: boo
     from edgecut.passes.quantize.explain import kernels
 
     figures = next((s.metrics for s in reversed(history(program).steps) if "weight_bytes" in s.metrics), {})
+    if found.compressed:
+        # Of all steps together; each says what itself did.
+        first = found.steps[0]
+        figures = {**figures, "weight_bytes_before": first.weight_bytes, "macs_before": first.macs}
     if as_json:
         nodes = {"kernels": kernels(program)} if explain else {}
         print(typed.dumps({**figures, "steps": found.steps, **nodes}, indent=2))

@@ -17,6 +17,8 @@ from edgecut.runtime import serving
 from edgecut.runtime.device import Device
 
 REFERENCE = "reference.onnx"
+_CHANGING = ("prune", "finetune", "sparsify")
+"""Passes after which a float build is not what was imported."""
 _DEVIATIONS = 2.0
 """Of chance that are granted between what a build measured and what is measured again."""
 
@@ -203,7 +205,7 @@ class _Reporter:
     def _applied(self, cut: str, samples: int) -> Limits:
         """The limits given, with the defaults for this kind of build and cut where none of a kind is."""
         given = self.limits
-        changed = any(step.text.startswith("prune") for step in self.described.steps)
+        changed = any(step.text.split("{")[0] in _CHANGING for step in self.described.steps)
         lossy = any(_is_lossy(sent) for sent in self.described.cut(cut).sends)
         if self.described.quantization == "none" and not changed and not lossy:
             return Limits(_or(given.max_error, 1e-4), given.min_agreement, given.max_accuracy_drop)

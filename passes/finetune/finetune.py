@@ -27,7 +27,7 @@ class Finetune(Pass):
     """
 
     name: ClassVar[str] = "finetune"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -87,15 +87,10 @@ class Finetune(Pass):
         context.metrics = {
             "epochs": course.epochs, "best_epoch": course.best_epoch, "judged_on": len(unseen),
             "quality_before": str(before), "quality": str(quality),
-            **judge.difference(program).metrics(), **_sizes(program),
+            **judge.difference(program).metrics(), **effects.unchanged(program),
         }  # fmt: skip
         return program
 
     @property
     def _budget(self) -> Budget:
         return Budget(self.max_accuracy_drop, self.min_sqnr, self.min_agreement)
-
-
-def _sizes(program: Program) -> dict[str, float | str]:
-    found = effects.size(program)
-    return {"weight_bytes": found.weight_bytes, "macs": found.macs}

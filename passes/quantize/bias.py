@@ -14,7 +14,7 @@ from edgecut.ir import annotations, store
 from edgecut.ir.annotations import Quantization
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program, history
-from edgecut.passes import numerics, split
+from edgecut.passes import effects, numerics, split
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.budget import Judge, decibel, is_less
 from edgecut.passes.quantize import effort
@@ -33,7 +33,7 @@ class CorrectBias(Pass):
 
     name: ClassVar[str] = "correct-bias"
     cacheable: ClassVar[bool] = True
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     numeric: ClassVar[bool] = True
 
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
@@ -77,7 +77,7 @@ class CorrectBias(Pass):
             context.warn(f"{what}: none was changed")
         found = numerics.compare(trial.reference, program, dataset, dataset.labels)
         figures = {"error_db_before": decibel(first), "error_db": decibel(best)}
-        context.metrics = {**found.metrics(), **figures, "layers": kept}
+        context.metrics = {**found.metrics(), **figures, "layers": kept, **effects.unchanged(program)}
         return program
 
 

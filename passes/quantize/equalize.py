@@ -18,7 +18,7 @@ from edgecut.frontends import data
 from edgecut.frontends.data import Dataset
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
-from edgecut.passes import constant, numerics, split
+from edgecut.passes import constant, effects, numerics, split
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.budget import Judge, decibel, is_less
 from edgecut.passes.numerics import Runner, Sample
@@ -47,7 +47,7 @@ class Equalize(Pass):
     """Rescale channels between layers, before `quantize`, where that lowers the error of int8."""
 
     name: ClassVar[str] = "equalize"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -95,7 +95,9 @@ class Equalize(Pass):
             context.warn(f"{what}: nothing was changed")
         same = numerics.compare(trial.reference, program, dataset, dataset.labels)
         figures = {"error_db_before": decibel(first), "error_db": decibel(best)}
-        context.metrics = {**same.metrics(), **figures, "groups": kept, "groups_tried": count}
+        context.metrics = {
+            **same.metrics(), **figures, "groups": kept, "groups_tried": count, **effects.unchanged(program)
+        }  # fmt: skip
         return program
 
 

@@ -110,3 +110,33 @@ def test_unknown_method(edgecut: Edgecut, tmp_path: Path) -> None:
         "quantize", MODEL, "--calibration", CALIBRATION, "--method", "x", "-o", tmp_path / "q.onnx"
     )
     assert found.returncode == 2
+
+
+def test_each_step_says_in_the_history_what_it_did(edgecut: Edgecut, tmp_path: Path) -> None:
+    constant = tmp_path / "constant.npz"
+    np.savez(constant, allow_pickle=False, input=np.full((8, 32, 32, 1), 7, np.uint8))
+    output = tmp_path / "q.onnx"
+    arguments = (
+        *IMAGE,
+        "--calibration",
+        constant,
+        "--edge",
+        "raspberrypi4",
+        "--refine",
+        "--json",
+        "-o",
+        output,
+    )
+    found, again = (edgecut("quantize", MODEL, *arguments) for _ in range(2))
+    assert found.returncode == 0, found.stderr
+    data = json.loads(found.stdout)
+    assert data["weight_bytes"] < data["weight_bytes_before"]
+    # The second time all comes from the cache, with what was warned of.
+    assert "constant over all calibration data" in found.stderr
+    assert again.stderr == found.stderr
+    shown = json.loads(edgecut("show", output, "--json").stdout)["annotations"]["edgecut.history"]["steps"]
+    metrics = {step["text"].split("{")[0]: step.get("metrics", {}) for step in shown}
+    for name in ("equalize", "quantize", "correct-bias"):
+        assert {"weight_bytes_before", "weight_bytes", "macs", "sqnr_db", "agreement"} <= metrics[name].keys()
+    times = [step["metrics"]["edge_s"] for step in shown if step["text"].startswith("profile")]
+    assert times[0] > times[-1] > 0
