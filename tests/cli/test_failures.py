@@ -197,3 +197,32 @@ def test_output_to_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m edgecut show {MODEL} | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, check=False)
     assert done.stderr == b""
+
+
+def test_a_command_ends_with_all_that_was_to_be_done_at_its_end() -> None:
+    program = """
+import atexit, sys, threading, time
+from edgecut.__main__ import main
+
+def last():
+    time.sleep(0.2)
+    print("thread")
+
+sys.argv = ["edgecut", *sys.argv[1:]]
+atexit.register(print, "cleaned")
+if "--version" in sys.argv:
+    threading.Thread(target=last).start()
+main()
+"""
+    run = [sys.executable, "-c", program]
+    done = subprocess.run([*run, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == ["thread", "cleaned"]
+    done = subprocess.run([*run, "nonsense"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == "cleaned\n"
+    assert "nonsense" in done.stderr
+
+
+def test_output_that_was_closed_from_the_start_is_no_error() -> None:
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -m edgecut --version >&-"], check=False)
+    assert done.returncode == 0
