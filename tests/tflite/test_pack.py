@@ -82,3 +82,15 @@ def test_names_of_the_program_are_not_given_to_other_tensors() -> None:
     names = [graph.Tensors(i).Name() for i in range(graph.TensorsLength())]
     assert len(set(names)) == len(names) == 5
     assert list(_run(data, np.ones(2, np.float32), name="t1")) == ["t2"]
+
+
+def test_constants_that_differ_in_the_middle_only_are_two() -> None:
+    x = lir.Tensor((1000,), np.dtype(np.float32))
+    middle = np.zeros(1000, np.float32)
+    middle[500] = 1
+    out = x
+    for numbers in (np.zeros(1000, np.float32), middle, middle.copy()):
+        (out,) = lir.emit("ADD", [out, lir.constant(numbers)], [x.shape], [x.dtype], frozenset(), {})
+    data = pack.pack([pack.Signature("s", {"x": x}, {"y": out})], {}, {})
+    np.testing.assert_array_equal(_run(data, np.ones(1000, np.float32))["y"], 1 + 2 * middle)
+    assert len(data) < 3 * 4000
