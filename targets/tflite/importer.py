@@ -91,7 +91,7 @@ class _Importer:
 
     def defined(self, call: Call, kind: str) -> list[Tensor | None]:
         """Lower what ONNX defines an operator by, if it does."""
-        body = functions.definition(call)
+        body = functions.definition(call, self.opsets)
         if body is None:
             raise Unsupported(_WITHOUT.get(kind, f"no lowering for {kind}"))
         inner = _Importer(body, call.sources)

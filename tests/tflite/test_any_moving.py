@@ -215,7 +215,7 @@ def best(draw: Draw) -> Fields:
 
 
 def top(draw: Draw) -> Fields:
-    x = numbers(draw, shape(draw), ("float32", "int32", "int64"))
+    x = numbers(draw, shape(draw), ("float32", "int32", "int64", "uint8"))
     at, largest = axis(draw, x.ndim), draw(st.integers(0, 1))
     made = node("TopK", "x k", "v i", axis=at, largest=largest)
     return {"node": made, "arrays": {"x": x, "k": vector([draw(st.integers(1, x.shape[at]))])}, "fixed": "k",

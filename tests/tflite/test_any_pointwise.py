@@ -188,9 +188,20 @@ def function(draw: Draw) -> Fields:
     return {"node": node(kind, "x", **attributes), "arrays": {"x": x}}
 
 
+def of_many_dimensions(draw: Draw) -> Fields:
+    """Up to seven, broadcast along runs of them."""
+    dims = tuple(draw(st.integers(1, 2)) for _ in range(draw(st.integers(5, 7))))
+    kind = draw(st.sampled_from(["Add", "Mul", "Max", "Less", "Where"]))
+    a, b = floats(draw, fewer(draw, dims), False), floats(draw, fewer(draw, dims), False)
+    arrays = {"a": a, "b": b}
+    if kind == "Where":
+        arrays = {"c": whole(draw, fewer(draw, dims), "bool", 0, 2), **arrays}
+    return {"node": node(kind, " ".join(arrays)), "arrays": arrays, "refusals": ["broadcasts"]}
+
+
 def sign_of_integers(draw: Draw) -> Fields:
     x = numbers(draw, shape(draw), draw(st.sampled_from(["int32", "int64", "int8", "int16"])))
-    return {"node": node(draw(st.sampled_from(["Abs", "Sign", "Neg"])), "x"), "arrays": {"x": x}}
+    return {"node": node(draw(st.sampled_from(["Abs", "Sign", "Neg", "Relu"])), "x"), "arrays": {"x": x}}
 
 
 def partial_function(draw: Draw) -> Fields:

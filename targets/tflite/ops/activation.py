@@ -44,8 +44,12 @@ def sign(call: Call) -> Tensor:
 
 def relu(call: Call) -> Tensor:
     """max(x, 0)."""
-    call.float_only()
-    return call.unary("RELU", call.input(0))
+    x = call.input(0)
+    if read_as(x) == FLOAT:
+        return call.unary("RELU", x)
+    return call.widened(
+        [x], (INT32, INT64), lambda t: call.binary("MAXIMUM", t[0], call.scalar(0, t[0].dtype))
+    )
 
 
 def clip(call: Call) -> Tensor:

@@ -16,6 +16,8 @@ FLOAT = np.dtype(np.float32)
 INT32 = np.dtype(np.int32)
 INT64 = np.dtype(np.int64)
 BOOL = np.dtype(np.bool_)
+BROADCAST = 5
+"""Dimensions of tensors that kernels broadcast at most."""
 
 _STORED = (
     "float32",
@@ -185,9 +187,20 @@ class Call:
     def binary(self, kind: str, left: Tensor, right: Tensor, dtype: DTypeLike | None = None) -> Tensor:
         """An element-wise operator with broadcasting."""
         shape = np.broadcast_shapes(left.shape, right.shape)
+        operands, few = self.broadcast(left, right)
+        return self.reshape(self.emit(kind, operands, few, dtype or read_as(left)), shape)
+
+    def broadcast(self, *tensors: Tensor) -> tuple[list[Tensor], tuple[int, ...]]:
+        """Operands of equal rank and the result's shape, in no more dimensions than kernels broadcast."""
+        shape = np.broadcast_shapes(*(t.shape for t in tensors))
         rank = len(shape)
-        operands = [self.reshape(t, (1,) * (rank - t.rank) + t.shape) if t.rank else t for t in (left, right)]
-        return self.emit(kind, operands, shape, dtype or read_as(left))
+        wide = [(1,) * (rank - t.rank) + t.shape for t in tensors]
+        if rank <= BROADCAST or len({t.shape for t in tensors if t.rank}) < 2:
+            return [self.reshape(t, w) if t.rank else t for t, w in zip(tensors, wide, strict=True)], shape
+        runs = merged(wide)
+        joined = [tuple(int(np.prod(w[a:b])) for a, b in runs) for w in wide]
+        operands = [self.reshape(t, w) if t.rank else t for t, w in zip(tensors, joined, strict=True)]
+        return operands, tuple(int(np.prod(shape[a:b])) for a, b in runs)
 
     def unary(self, kind: str, tensor: Tensor, **options: Any) -> Tensor:
         """An element-wise operator of one tensor."""
@@ -248,6 +261,21 @@ class Call:
         """A dimension's number, counted from the front."""
         self.need(-rank <= axis < rank, f"axis {axis} of rank {rank}")
         return axis % rank
+
+
+def merged(shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
+    """Runs of dimensions along which the same of some shapes of equal rank are broadcast."""
+    out = np.broadcast_shapes(*shapes)
+    runs: list[tuple[int, int]] = []
+    last: tuple[bool, ...] | None = None
+    for i, n in enumerate(out):
+        pattern = tuple(shape[i] == n for shape in shapes)
+        if runs and (n == 1 or last is None or pattern == last):
+            runs[-1] = (runs[-1][0], i + 1)
+        else:
+            runs.append((i, i + 1))
+        last = last if n == 1 else pattern
+    return runs
 
 
 def read_as(tensor: Tensor) -> np.dtype[Any]:

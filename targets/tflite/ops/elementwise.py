@@ -9,13 +9,13 @@ import numpy as np
 
 from edgecut.targets.tflite import lir, signs
 from edgecut.targets.tflite.lir import Tensor
-from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
+from edgecut.targets.tflite.ops.base import BOOL, BROADCAST, FLOAT, INT32, INT64, Call, merged
 
 NUMBERS = (FLOAT, INT32, INT64)
-_LIMIT = 5
-"""TFLite broadcasts tensors of at most so many dimensions."""
 _MOVES = ("RESHAPE", "TRANSPOSE", "GATHER", "GATHER_ND", "SLICE", "STRIDED_SLICE", "TILE", "BROADCAST_TO")
 _FITTING = ("int32", "int16", "uint16", "int8", "uint8", "bool")
+NARROW = ("int8", "uint8", "int16", "uint16")
+"""Types all of whose numbers 32 bits hold."""
 _PRODUCTS = 8
 """A power of integers up to this one is a product."""
 
@@ -63,18 +63,18 @@ def _quotient(call: Call, operands: Sequence[Tensor]) -> Tensor:
     x, y = operands
     if x.dtype != INT64:
         return call.binary("DIV", x, y)
-    call.need(_is_narrow(x) and _is_narrow(y), "type int64, of numbers that may need more than 32 bits")
+    call.need(is_narrow(x) and is_narrow(y), "type int64, of numbers that may need more than 32 bits")
     return call.cast(call.binary("DIV", call.cast(x, INT32), call.cast(y, INT32)), INT64)
 
 
-def _is_narrow(tensor: Tensor) -> bool:
+def is_narrow(tensor: Tensor) -> bool:
     """Whether 64-bit integers are known to fit into 32 bits: indices, and what was cast."""
     if tensor.data is not None:
         return bool((np.abs(tensor.data.astype(np.float64)) < 1 << 31).all())
     op = tensor.op
     while op is not None and op.kind in _MOVES and op.inputs[0] is not None:
         if op.inputs[0].data is not None:
-            return _is_narrow(op.inputs[0])
+            return is_narrow(op.inputs[0])
         op = op.inputs[0].op
     if op is None or op.inputs[0] is None:
         return False
@@ -138,8 +138,8 @@ def where(call: Call) -> Tensor:
     shape = np.broadcast_shapes(condition.shape, yes.shape, no.shape)
 
     def choose(chosen: Sequence[Tensor]) -> Tensor:
-        operands = [call.reshape(t, (1,) * (len(shape) - t.rank) + t.shape) for t in (condition, *chosen)]
-        return call.emit("SELECT_V2", operands, shape, chosen[0].dtype)
+        operands, few = call.broadcast(condition, *chosen)
+        return call.reshape(call.emit("SELECT_V2", operands, few, chosen[0].dtype), shape)
 
     return call.widened([yes, no], (*NUMBERS, BOOL), choose)
 
@@ -154,10 +154,11 @@ def xor(call: Call) -> Tensor:
 
 def check_broadcast(call: Call) -> None:
     """Refuse what broadcasts more dimensions than kernels can."""
-    tensors = [call.input(i) for i in range(len(call.inputs))]
-    rank = max(t.rank for t in tensors)
-    broadcasts = len({t.shape for t in tensors if t.shape}) > 1
-    call.need(rank <= _LIMIT or not broadcasts, f"broadcasts {rank} dimensions")
+    shapes = [call.input(i).shape for i in range(len(call.inputs))]
+    rank = max(map(len, shapes))
+    runs = merged([(1,) * (rank - len(s)) + s for s in shapes])
+    broadcasts = len({s for s in shapes if s}) > 1
+    call.need(len(runs) <= BROADCAST or not broadcasts, f"broadcasts {rank} dimensions")
 
 
 def _of(function: Callable[..., Tensor], kind: str, **fixed: object) -> Callable[[Call], Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Array, Tensor
 from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
+from edgecut.targets.tflite.ops.elementwise import NARROW, is_narrow
 
 
 def gather(call: Call) -> Tensor:
@@ -93,8 +94,10 @@ def reverse_sequence(call: Call) -> Tensor:
 
 def top_k(call: Call) -> Sequence[Tensor]:
     """The largest (or smallest) elements along an axis and where they are."""
-    x = call.input(0)
-    call.need(x.dtype in (FLOAT, INT32), f"type {x.dtype}")
+    x, own = call.input(0), call.input(0).dtype
+    if own.name in NARROW or (own == INT64 and is_narrow(x)):
+        x = call.cast(x, INT32)
+    call.need(x.dtype in (FLOAT, INT32), f"type {x.dtype}, of numbers that may need more than 32 bits")
     axis = call.axis(int(call.attribute("axis", -1)), x.rank)
     perm = [i for i in range(x.rank) if i != axis] + [axis]
     last, largest = call.transpose(x, perm), bool(call.attribute("largest", 1))
@@ -105,7 +108,7 @@ def top_k(call: Call) -> Sequence[Tensor]:
     values, where = lir.emit("TOPK_V2", [last, count], [shape, shape], [x.dtype, INT32], call.sources)
     values = values if largest else call.unary("NEG", values)
     back = np.argsort(perm).tolist()
-    return [call.transpose(values, back), call.transpose(call.cast(where, INT64), back)]
+    return [call.transpose(call.cast(values, own), back), call.transpose(call.cast(where, INT64), back)]
 
 
 def one_hot(call: Call) -> Tensor:
@@ -113,10 +116,9 @@ def one_hot(call: Call) -> Tensor:
     indices, depth = call.input(0), int(call.constant(1, "depth").ravel()[0])
     values = call.constant(2, "values")
     call.need(values.dtype.name in ("float32", "int32", "int64"), f"type {values.dtype}")
-    call.need(indices.dtype in (INT32, INT64), f"indices of type {indices.dtype}")
+    call.need(indices.dtype in (FLOAT, INT32, INT64), f"indices of type {indices.dtype}")
     axis = call.axis(int(call.attribute("axis", -1)), indices.rank + 1)
-    if indices.dtype == INT64:
-        indices = call.emit("CAST", [indices], indices.shape, INT32)
+    indices = call.cast(indices, INT32)
     size = lir.constant(np.array(depth, np.int32))
     below = call.binary("LESS", indices, lir.constant(np.array(0, np.int32)), BOOL)
     indices = call.emit(

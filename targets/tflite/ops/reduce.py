@@ -10,6 +10,7 @@ import numpy as np
 from edgecut.targets.tflite import lir
 from edgecut.targets.tflite.lir import Tensor
 from edgecut.targets.tflite.ops.base import BOOL, FLOAT, INT32, INT64, Call
+from edgecut.targets.tflite.ops.elementwise import NARROW, is_narrow
 
 
 def reduce(kind: str, call: Call, before: str = "", after: str = "") -> Tensor:
@@ -64,7 +65,7 @@ def log_sum_exp(call: Call) -> Tensor:
 def arg(kind: str, call: Call) -> Tensor:
     """The index of the largest or smallest element along an axis."""
     x = call.input(0)
-    if x.quant is None and x.dtype.name in ("uint8", "int8"):
+    if (x.quant is None and x.dtype.name in NARROW) or (x.dtype == INT64 and is_narrow(x)):
         x = call.cast(x, INT32)
     call.need(call.input(0).quant is not None or x.dtype in (FLOAT, INT32), f"type {x.dtype}")
     axis = call.axis(int(call.attribute("axis", 0)), x.rank)
