@@ -55,6 +55,16 @@ def test_nearest_pixels_as_tensorflow_once_counted_them(tester: Any, model: Any,
     tester(model([node], {"x": [1, 2, 4, 6]}, ["y"], constants, opset=11)).lower().compare()
 
 
+def test_the_largest_of_wide_integers_that_are_known_to_be_narrow(tester: Any, model: Any) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["w"], to=7),
+        helper.make_node("TopK", ["w", "k"], ["v", "i"]),
+        helper.make_node("ArgMin", ["w"], ["a"], axis=1),
+    ]
+    graph = model(nodes, {"x": ([3, 6], 6)}, ["v", "i", "a"], {"k": np.array([2])}, 21)
+    tester(graph).lower().compare({"x": RANDOM.integers(-(1 << 31), (1 << 31) - 1, (3, 6)).astype("i4")})
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_resizing_of_integers_drops_what_is_behind_the_point(tester: Any, model: Any, dtype: str) -> None:
     more = {"mode": "linear", "coordinate_transformation_mode": "asymmetric"}
