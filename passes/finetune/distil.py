@@ -22,7 +22,7 @@ from edgecut.passes.divergence import TEMPERATURE, scores
 from edgecut.passes.finetune import features, variety
 from edgecut.passes.finetune.features import Feature
 from edgecut.passes.finetune.module import Tensor, Trainable, require_torch
-from edgecut.passes.finetune.teacher import Teacher, stacked
+from edgecut.passes.finetune.teacher import Teacher, as_module, stacked
 from edgecut.passes.finetune.variety import Kind, Scale
 from edgecut.passes.numerics import Array
 
@@ -142,9 +142,14 @@ class _Run:
         self._torch, self._module, self._taught, self._how = torch, module, taught, how
         self._fit, self._unseen = fit, unseen
         self._teacher = Teacher.of(teacher, [feature.name for feature in taught])
+        first = {name: array[0] for name, array in fit.items()}
+        self._quick_teacher = (
+            as_module(teacher, self._teacher.names, first) if self._may_be_coarse() else None
+        )
         self._maps = [None if f.map is None else torch.from_numpy(f.map) for f in taught]
-        self._known = Teacher.of(teacher)(unseen)
-        self._powers = [float(np.mean(a.astype(np.float64) ** 2)) + 1e-30 for a in self._known]
+        known = Teacher.of(teacher)(unseen)
+        self._known = [torch.from_numpy(a) for a in known]
+        self._powers = [float(np.mean(a.astype(np.float64) ** 2)) + 1e-30 for a in known]
         self._scales = {name: Scale.of(array) for name, array in fit.items()}
         # Steps are relative to the size of a tensor: a layer that reads pixels of 0 to 255 has tiny weights.
         self._sizes = [
@@ -241,34 +246,38 @@ class _Run:
         tensors = {n: self._torch.from_numpy(a) for n, a in inputs.items()}
         with self._torch.autocast("cpu", self._torch.bfloat16, enabled=self._is_coarse()):
             found = [tensor.float() for tensor in self._module(tensors)]
-        answers = self._teacher(inputs)
+        answers = self._answers(inputs, tensors)
         loss = self._loss(found, answers)
         outputs = len(self._known)
-        for feature, matrix, tensor, answer in zip(
+        for feature, matrix, tensor, wanted in zip(
             self._taught, self._maps, found[outputs:], answers[outputs:], strict=True
         ):
-            wanted = self._torch.from_numpy(answer)
             if matrix is not None:
                 wanted = wanted.movedim(feature.axis + 1, -1)
                 tensor = tensor.movedim(feature.axis + 1, -1) @ matrix[:-1] + matrix[-1]
             loss = loss + ((tensor - wanted) ** 2).mean() / (feature.power * len(self._taught))
         return loss
 
-    def _is_coarse(self) -> bool:
-        """Whether products are of bfloat16: while steps are large, on processors that are fast at it."""
-        assert self._how.epochs is not None
-        return (
-            self._module.takes_batches
-            and _has_bfloat16(self._torch)
-            and self.epoch < _COARSE * self._how.epochs
-        )
+    def _answers(self, inputs: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> list[Tensor]:
+        """The original's, no more exact than the student's own."""
+        if self._quick_teacher is None or not self._is_coarse():
+            return [self._torch.from_numpy(array) for array in self._teacher(inputs)]
+        with self._torch.no_grad(), self._torch.autocast("cpu", self._torch.bfloat16):
+            return [tensor.float() for tensor in self._quick_teacher(tensors)]
 
-    def _loss(self, found: Sequence[Tensor], answers: list[Array]) -> Tensor:
+    def _is_coarse(self) -> bool:
+        """Whether products are of bfloat16: while steps are large."""
+        assert self._how.epochs is not None
+        return self._may_be_coarse() and self.epoch < _COARSE * self._how.epochs
+
+    def _may_be_coarse(self) -> bool:
+        return self._module.takes_batches and _has_bfloat16(self._torch)
+
+    def _loss(self, found: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
         loss = 0.0
-        for tensor, answer, softmax, power in zip(
+        for tensor, wanted, softmax, power in zip(
             found, answers, self._teacher.softmax, self._powers, strict=False
         ):
-            wanted = self._torch.from_numpy(answer)
             own = self._divergence(tensor, wanted) if softmax else ((tensor - wanted) ** 2).mean() / power
             loss = loss + own
         return loss

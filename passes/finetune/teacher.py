@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgecut.frontends.data import Dataset
+from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
 from edgecut.passes.divergence import scores
-from edgecut.passes.numerics import Array, Runner
+from edgecut.passes.finetune.module import Trainable
+from edgecut.passes.numerics import Array, Runner, Sample
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,22 @@ class Teacher:
         count = len(next(iter(inputs.values())))
         found = [self.run({n: a[i] for n, a in inputs.items()}) for i in range(count)]
         return [np.stack([one[name] for one in found]) for name in self.names]
+
+
+def as_module(program: Program, names: Sequence[str], sample: Sample) -> Trainable | None:
+    """The original in torch, which takes whole batches, and bfloat16; None where torch cannot compute it so.
+
+    Args:
+        program: The original.
+        names: Of the values to return.
+        sample: An input to compare with ONNX Runtime on.
+    """
+    try:
+        module = Trainable(program, names)
+        module.check(sample)
+    except (ModelError, NotImplementedError):
+        return None
+    return module if module.takes_batches else None
 
 
 def stacked(dataset: Dataset) -> dict[str, Array]:

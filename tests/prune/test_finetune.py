@@ -13,7 +13,7 @@ from edgecut.ir.annotations import Reference
 from edgecut.ir.errors import ConstraintError, ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context
-from edgecut.passes.finetune import module
+from edgecut.passes.finetune import module, teacher
 from edgecut.passes.finetune.finetune import Finetune
 from edgecut.passes.numerics import Runner, compare
 from edgecut.passes.prune.channels import Prune
@@ -207,6 +207,25 @@ def test_a_batch_gives_what_its_samples_give(
     # float32 sums in another order.
     assert np.allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)
     assert trained.takes_batches is whole
+
+
+def test_the_original_answers_in_torch_where_torch_can(build: Build) -> None:
+    """It is asked in every step; ONNX Runtime answers where torch has no batches or no such operator."""
+    import torch
+
+    samples = [sample["x"] for sample in unseen()]
+    program = network(build)
+    quick = teacher.as_module(program, ["y"], {"x": samples[0]})
+    assert quick is not None
+    (found,) = quick({"x": torch.from_numpy(np.stack(samples))})
+    (expected,) = teacher.Teacher(["y"], [False], Runner(program))({"x": np.stack(samples)})
+    # float32 sums in another order.
+    assert np.allclose(found.detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+    hard = build(
+        "net (float[1,4] x) => (float[1,4] y) { h = MatMul(x, w)  y = Hardmax(h) }",
+        w=np.eye(4, dtype=np.float32),
+    )
+    assert teacher.as_module(hard, ["y"], {"x": np.ones((1, 4), np.float32)}) is None
 
 
 def _spare(array: np.ndarray) -> Any:
