@@ -133,6 +133,14 @@ def test_without_torch_the_extra_is_named(build: Build, data: Path, monkeypatch:
     assert "edgecut[torch]" in str(caught.value)
 
 
+def test_torch_is_used_on_one_thread() -> None:
+    """More have ended the process in the middle of pruning, and sums would hang on the number of cores."""
+    import torch
+
+    torch.set_num_threads(2)
+    assert module.require_torch().get_num_threads() == 1
+
+
 def test_torch_computes_what_onnx_runtime_does(build: Build) -> None:
     """Operators in the forms that trained networks use; each is compared by itself."""
     rng = np.random.default_rng(0)
