@@ -227,7 +227,7 @@ Training operators, sequences, strings and the like have no counterpart in LiteR
 axes are computed at run time counts as passed where it passes with them constant, as networks have them.
 
 What ONNX says of NaN holds for comparisons and arithmetic; the kernels of LiteRT for Max, Min, Clip and Exp
-take it for a number.
+take it for a number. Its power by one exponent gives the largest float32 where infinity is due.
 
 `make operators` makes this page anew; a test fails where it is out of date.
 
