@@ -2,7 +2,7 @@
 
 Half of the zoo's JPEG copy of CIFAR-10's test images, without those that the lossless set holds too, and 200
 training images calibrate, all without their labels; the other half, and the 250 lossless ones, test. Set
-SAMPLES to calibrate with more or fewer. Takes some five minutes, most of it for finetuning.
+SAMPLES to calibrate with more or fewer. Takes some minutes, most of them for finetuning.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 import onnx
+import onnx_ir as oir
 import pytest
 
 from edgecut.ir import sessions
@@ -108,3 +109,26 @@ def netlab() -> ModuleType:
     if reason := found.missing():
         pytest.skip(reason)
     return found
+
+
+@pytest.fixture
+def leave() -> Callable[..., Program]:
+    """Removes so many channels of each group; ``masked``: zeroes all their weights, which is the same."""
+    from edgecut.passes.prune import choose, rules, shrink
+
+    def run(program: Program, counts: list[int], *, masked: bool = False) -> Program:
+        copy = program.copy()
+        groups = rules.groups(copy)
+        gone = choose.channels(groups, [choose.by_magnitude(g, 2) for g in groups], counts)
+        if not masked:
+            shrink.remove(copy, gone)
+            return copy
+        for channel in gone:
+            for (value, axis), at in channel.places:
+                if value.const_value is not None:
+                    array = np.array(value.const_value.numpy())
+                    np.moveaxis(array, axis, 0)[list(at)] = 0
+                    value.const_value = oir.tensor(array, name=value.name)
+        return copy
+
+    return run

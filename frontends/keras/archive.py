@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,17 @@ Array = NDArray[Any]
 Config = dict[str, Any]
 
 
-class Weights:
-    """Where the weights of a network's layers lie; subclasses know their file."""
+class Weights(Protocol):
+    """Where the weights of a network, of a layer or of a part of one lie."""
 
     def layer(self, config: Config, place: int) -> Weights:
-        """Those of one layer, given what stands before it in the network."""
-        raise NotImplementedError
+        """Those of one layer; ``place`` counts the layers of its class before it in the network."""
+
+    def part(self, name: str) -> Weights:
+        """Those of the layer inside a wrapper."""
 
     def arrays(self, *parts: str) -> list[Array]:
-        """The layer's weights in Keras' order; ``parts`` are the paths of the parts of a composed layer."""
-        raise NotImplementedError
+        """A layer's weights in Keras' order; ``parts`` are the paths of the parts of a composed layer."""
 
 
 @dataclass
@@ -100,7 +101,7 @@ def _single(file: Any, where: str) -> Stored:
     return Stored(config, _Flat(file["model_weights"]), major, where)
 
 
-class _Tree(Weights):
+class _Tree:
     """``model.weights.h5`` of Keras 3: a group for each layer, and in it one for each of its parts."""
 
     def __init__(self, group: Any) -> None:
@@ -117,18 +118,24 @@ class _Tree(Weights):
         own = f"{kind}_{place}" if place else kind
         return _Tree(self.layers.get(config["config"]["name"], self.layers.get(own, {})))
 
+    def part(self, name: str) -> Weights:
+        # Attributes that are private in some versions of Keras are public in others.
+        return _Tree(self.group.get(name, self.group.get(f"_{name}", {})))
+
     def arrays(self, *parts: str) -> list[Array]:
-        found = []
-        for part in parts or ("",):
-            group = self.group
-            for name in filter(None, part.split("/")):
-                group = group.get(name, group.get(f"_{name}", {}))
-            stored = group.get("vars", {})
-            found += [np.asarray(stored[key]) for key in sorted(stored, key=int)]
+        if parts:
+            return [array for path in parts for array in self._at(path).arrays()]
+        stored = self.group.get("vars", {})
+        return [np.asarray(stored[key]) for key in sorted(stored, key=int)]
+
+    def _at(self, path: str) -> Weights:
+        found: Weights = self
+        for name in path.split("/"):
+            found = found.part(name)
         return found
 
 
-class _Flat(Weights):
+class _Flat:
     """``.h5``: for each layer a list of its weights, those of nested models told by their paths."""
 
     def __init__(self, group: Any, names: Sequence[str] | None = None) -> None:
@@ -142,6 +149,9 @@ class _Flat(Weights):
             return _Flat({}, [])
         group = self.group[name]
         return _Flat(group, [_text(n) for n in group.attrs["weight_names"]])
+
+    def part(self, name: str) -> Weights:
+        return self
 
     def arrays(self, *parts: str) -> list[Array]:
         return [np.asarray(self.group[name]) for name in self.names or ()]

@@ -37,6 +37,10 @@ class Value:
         """Whether it stands channels first already; element-wise work then stays there."""
         return self.rank > 2 and self.first is not None
 
+    def place(self, axis: int) -> int:
+        """Where an axis of Keras' layout, counted from the front, is with the channels at place 1."""
+        return 1 if axis == self.rank - 1 else axis + 1 if axis else 0
+
 
 class Graph:
     """Collects nodes and weights. Names are those of the layers."""

@@ -1,12 +1,12 @@
 """Keras models as TensorFlow traces them: whatever Keras itself can load."""
 
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from edgecut.frontends import tensorflow
 from edgecut.frontends.keras.archive import unbuilt
+from edgecut.frontends.keras.configuration import numbered
 from edgecut.frontends.quiet import quiet, reason, require
 from edgecut.ir.errors import ModelError
 
@@ -38,10 +38,5 @@ def read(path: Path, because: str) -> onnx.ModelProto:
             result = model(args[0] if len(args) == 1 else list(args), training=False)
             return list(framework.nest.flatten(result))
 
-        return tensorflow.convert(function, inputs, _output_names(model), str(path))
-
-
-def _output_names(model: Any) -> list[str]:
-    """Names of the layers that make the outputs, numbered where a layer makes several."""
-    names = [value._keras_history.operation.name for value in model.outputs]
-    return [f"{name}_{names[:i].count(name)}" if name in names[:i] else name for i, name in enumerate(names)]
+        makers = [value._keras_history.operation.name for value in model.outputs]
+        return tensorflow.convert(function, inputs, numbered(makers, []), str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import pkgutil
 from typing import Any, TypeVar
 
 from edgecut.ir import typed
@@ -73,8 +74,8 @@ def _class(owner: Annotated, key: str) -> type[Annotation]:
 def kinds() -> tuple[type[Annotation], ...]:
     """All kinds of records, from the modules beside this one."""
     package = __name__.rpartition(".")[0]
-    for name in ("checks", "compression", "costs", "plan", "provenance", "tensors"):
-        importlib.import_module(f"{package}.{name}")
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+        importlib.import_module(module.name)
     return tuple(cls for cls in Annotation.__subclasses__() if cls.__module__.startswith(package))
 
 

@@ -3,7 +3,7 @@
 `fusion_groups` says what the edge can run and as which units, `spelled` which nodes make up a kernel, `emit`
 writes the file, `source_map` reads back which nodes every operator came from. The stages, in the order in
 which `backend.lower` calls them: `importer` (with `ops`), `patterns`, `affine`, `heads`, `reshapes`,
-`layout`, `fuse`, `quantize`, `shuffles`, `taps`, `stored`; then `groups`, and `pack` for the file.
+`layout`, `fuse`, `quantize`, `shuffles`, `taps`, `stored`, `faults`; then `groups`, and `pack` for the file.
 """
 
 from __future__ import annotations

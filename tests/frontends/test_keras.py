@@ -355,6 +355,7 @@ def compare_files(one: onnx.ModelProto, two: onnx.ModelProto, shape: Sequence[in
     for proto in (one, two):
         session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
         results.append(session.run(None, {session.get_inputs()[0].name: x})[0])
+    # float32 on both sides, added in another order; the results are shares of one
     np.testing.assert_allclose(results[0], results[1], rtol=1e-4, atol=1e-6)
 
 

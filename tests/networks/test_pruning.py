@@ -1,18 +1,19 @@
 """Channels, heads and widths of whole networks, found from their graphs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as oir
 import pytest
 
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes import pipeline, recipes
 from edgecut.passes.base import Context
 from edgecut.passes.numerics import compare
-from edgecut.passes.prune import choose, rules, shrink
+from edgecut.passes.prune import choose, rules
 from edgecut.passes.prune.dims import ChannelGroup
 
+Leave = Callable[..., Program]
 # Recurrent layers have no rule: nothing of these two can leave.
 FIXED = ("lstm", "gru")
 NAMES = [
@@ -37,25 +38,10 @@ def half(groups: list[ChannelGroup]) -> list[int]:
     return choose.by_ratio(groups, 0.5, 1)
 
 
-def leave(program: Program, counts: list[int], *, masked: bool) -> Program:
-    """Without channels, or with all their weights zero, which has to give the same."""
-    copy = program.copy()
-    groups = rules.groups(copy)
-    gone = choose.channels(groups, [choose.by_magnitude(g, 2) for g in groups], counts)
-    if not masked:
-        shrink.remove(copy, gone)
-        return copy
-    for channel in gone:
-        for (value, axis), at in channel.places:
-            if value.const_value is not None:
-                array = np.array(value.const_value.numpy())
-                np.moveaxis(array, axis, 0)[list(at)] = 0
-                value.const_value = oir.tensor(array, name=value.name)
-    return copy
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_left_computes_what_the_whole_does_without_the_channels(networks: Path, name: str) -> None:
+def test_what_is_left_computes_what_the_whole_does_without_the_channels(
+    networks: Path, leave: Leave, name: str
+) -> None:
     program = imported(networks, name)
     groups = rules.groups(program)
     assert bool(groups) == (name not in FIXED)
@@ -68,7 +54,7 @@ def test_what_is_left_computes_what_the_whole_does_without_the_channels(networks
 
 
 @pytest.mark.parametrize("name", ["vit_tiny", "bert_tiny", "keras_attention"])
-def test_heads_leave_whole(networks: Path, name: str) -> None:
+def test_heads_leave_whole(networks: Path, leave: Leave, name: str) -> None:
     """Queries, keys, values and the product after them, however an exporter takes them apart."""
     program = imported(networks, name)
     heads = {"vit_tiny": 2, "bert_tiny": 2, "keras_attention": 4}[name]

@@ -211,6 +211,12 @@ def _run_case(case: Case, draw: Callable[[Any], Any]) -> None:
 
 
 @pytest.fixture(scope="session")
+def examples() -> int:
+    """How many examples property tests of operators draw; `make fuzz` wants more."""
+    return EXAMPLES
+
+
+@pytest.fixture(scope="session")
 def any_case() -> Callable[[Family], None]:
     """Runs a family of operators with numbers, shapes and attributes as they come."""
     from hypothesis import HealthCheck, given, settings

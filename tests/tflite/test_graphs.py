@@ -52,6 +52,11 @@ class Graph:
         back: int = min(self.draw(st.sampled_from([0, 0, 0, 1, 1, 2, 3, 9])), len(fitting) - 1)
         return fitting[-1 - back]
 
+    def along(self) -> tuple[str, Shape, int] | None:
+        """A tensor, its shape, and one of its axes."""
+        found = self.pick(1, 5)
+        return None if found is None else (*found, self.number(0, len(found[1]) - 1))
+
     def number(self, low: int, high: int) -> int:
         return int(self.draw(st.integers(low, high)))
 
@@ -256,11 +261,10 @@ def reshape(g: Graph) -> None:
 
 
 def join(g: Graph) -> None:
-    found = g.pick(1, 5)
+    found = g.along()
     if found is None:
         return
-    x, shape = found
-    at = g.number(0, len(shape) - 1)
+    x, shape, at = found
     fitting = [
         n for n, s in g.pool.items()
         if len(s) == len(shape) and s[:at] + s[at + 1 :] == shape[:at] + shape[at + 1 :]
@@ -279,11 +283,10 @@ def join(g: Graph) -> None:
 
 
 def divide(g: Graph) -> None:
-    found = g.pick(1, 5)
+    found = g.along()
     if found is None:
         return
-    x, shape = found
-    at = g.number(0, len(shape) - 1)
+    x, shape, at = found
     if shape[at] < 2:
         return
     cut = g.draw(st.sampled_from([shape[at] // 2, g.number(1, shape[at] - 1)]))
@@ -293,11 +296,10 @@ def divide(g: Graph) -> None:
 
 
 def piece(g: Graph) -> None:
-    found = g.pick(1, 5)
+    found = g.along()
     if found is None:
         return
-    x, shape = found
-    at = g.number(0, len(shape) - 1)
+    x, shape, at = found
     n = shape[at]
     start, step = g.number(0, n - 1), g.draw(st.sampled_from([1, 1, 2, -1]))
     end = g.number(start + 1, n) if step > 0 else -n - 1
@@ -412,11 +414,10 @@ def resize(g: Graph) -> None:
 
 
 def pick(g: Graph) -> None:
-    found = g.pick(1, 5)
+    found = g.along()
     if found is None:
         return
-    x, shape = found
-    at = g.number(0, len(shape) - 1)
+    x, shape, at = found
     indices = g.draw(st.lists(st.integers(-shape[at], shape[at] - 1), min_size=1, max_size=5))
     if g.draw(st.booleans()):
         g.add("Gather", [x, g.constant(np.array(indices[0], "i8"))], [shape[:at] + shape[at + 1 :]], axis=at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +15,6 @@ Draw = Callable[[Any], Any]
 Case = tuple[Any, dict[str, Any], dict[str, Any]]
 """A node, the shapes of its inputs, and its constants."""
 
-# `make fuzz` draws more.
-EXAMPLES = int(os.environ.get("EXAMPLES", "30"))
 RANDOM = np.random.default_rng(0)
 sizes = st.integers(1, 5)
 MODES = ("NOTSET", "NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
@@ -320,8 +317,10 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=[f.__name__ for f in FAMILIES])
-def test_operators_of_any_shape(tester: Any, model: Any, family: Callable[[Draw], Case]) -> None:
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+def test_operators_of_any_shape(
+    tester: Any, model: Any, examples: int, family: Callable[[Draw], Case]
+) -> None:
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(data=st.data())
     def check(data: Any) -> None:
         made, inputs, constants = family(data.draw)

@@ -24,8 +24,7 @@ def softmax(graph: Graph, x: Value, axis: int = -1, kind: str = "Softmax") -> Va
     axis %= x.rank
     if not x.is_first:
         return Value(x.rank, last=graph.make(kind, graph.last(x), axis=axis))
-    place = 1 if axis == x.rank - 1 else axis + 1 if axis else 0
-    return Value(x.rank, first=graph.make(kind, graph.first(x), axis=place))
+    return Value(x.rank, first=graph.make(kind, graph.first(x), axis=x.place(axis)))
 
 
 def leaky(graph: Graph, x: Value, slope: float) -> Value:

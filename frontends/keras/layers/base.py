@@ -13,6 +13,11 @@ from edgecut.frontends.keras.graph import Graph, UnknownError, Value
 Array = NDArray[Any]
 
 
+def each(value: Any, rank: int) -> list[int]:
+    """A number for each of the spatial dimensions, given as such, or as one for all."""
+    return [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)] * rank
+
+
 @dataclass
 class Layer:
     """A call: configuration, weights, what it is called with, and the graph to write to."""

@@ -9,11 +9,7 @@ import numpy as np
 
 from edgecut.frontends.keras.graph import Value
 from edgecut.frontends.keras.layers.activation import activated
-from edgecut.frontends.keras.layers.base import Array, Layer
-
-
-def _list(value: Any, rank: int) -> list[int]:
-    return [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)] * rank
+from edgecut.frontends.keras.layers.base import Array, Layer, each
 
 
 def _convolution(
@@ -21,7 +17,7 @@ def _convolution(
 ) -> str:
     """``kernel`` [out, in / groups, *window]."""
     rank = kernel.ndim - 2
-    strides, dilations = _list(strides, rank), _list(dilations, rank)
+    strides, dilations = each(strides, rank), each(dilations, rank)
     inputs = [x, layer.graph.constant(kernel, name="kernel")]
     if bias is not None:
         inputs.append(layer.graph.constant(bias, name="bias"))
@@ -100,9 +96,9 @@ def _separable(layer: Layer) -> Value:
 def _transposed(layer: Layer) -> Value:
     (kernel,), bias = _weights(layer, 1)  # [*window, out, in]
     x, window = layer.x, kernel.shape[:-2]
-    strides = _list(layer.get("strides", 1), len(window))
+    strides = each(layer.get("strides", 1), len(window))
     layer.plain(output_padding=None, groups=1)
-    layer.need(all(d == 1 for d in _list(layer.get("dilation_rate", 1), len(window))), "with dilation")
+    layer.need(all(d == 1 for d in each(layer.get("dilation_rate", 1), len(window))), "with dilation")
     layer.need(layer.get("padding", "valid") in ("same", "valid"), f"with padding {layer.get('padding')!r}")
     # "same" gives size * stride, "valid" what the windows cover, and size * stride at least.
     over = [k - s for k, s in zip(window, strides, strict=True)]

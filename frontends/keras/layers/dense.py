@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from edgecut.frontends.keras.archive import Weights
 from edgecut.frontends.keras.graph import Value
 from edgecut.frontends.keras.layers import activation, normalization, shape
 from edgecut.frontends.keras.layers.activation import activated
@@ -79,23 +78,13 @@ def _distributed(layer: Layer) -> Value:
         inner["class_name"],
         layer.name,
         config,
-        _Part(layer.weights),
+        layer.weights.part("layer"),
         layer.arguments,
         {},
         layer.major,
     )
     made: Value = _STEPWISE[inner["class_name"]](call)
     return made
-
-
-class _Part(Weights):
-    """The weights of the layer inside a wrapper."""
-
-    def __init__(self, weights: Weights) -> None:
-        self.weights = weights
-
-    def arrays(self, *parts: str) -> list[Array]:
-        return self.weights.arrays("layer")
 
 
 LAYERS: dict[str, Callable[[Layer], Any]] = {

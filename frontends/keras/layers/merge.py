@@ -38,7 +38,7 @@ def joined(layer: Layer, values: list[Value], axis: int) -> Value:
     """Side by side along an axis of Keras' layout."""
     graph, rank = layer.graph, values[0].rank
     if any(v.is_first for v in values):
-        place = 1 if axis == rank - 1 else axis + 1 if axis else 0
+        place = values[0].place(axis)
         return Value(rank, first=graph.make("Concat", *map(graph.first, values), axis=place))
     return Value(rank, last=graph.make("Concat", *map(graph.last, values), axis=axis))
 

@@ -8,10 +8,18 @@ from typing import Any
 import numpy as np
 
 from edgecut.frontends.keras.graph import Value
-from edgecut.frontends.keras.layers.base import Layer
+from edgecut.frontends.keras.layers.base import Array, Layer
 
 _TINY = 1e-7
 """``keras.config.epsilon()``, below which a deviation does not divide."""
+
+
+def _affine(layer: Layer) -> tuple[Array, Array | None]:
+    """Scale and offset of each channel; ones for a scale that the layer has not, None for an offset."""
+    scaled, centred = bool(layer.get("scale", True)), bool(layer.get("center", True))
+    found = layer.arrays(scaled + centred)
+    layer.need(bool(found), "without weights")
+    return found[0] if scaled else np.ones_like(found[0]), found[-1] if centred else None
 
 
 def _batch(layer: Layer) -> Value:
@@ -39,13 +47,10 @@ def _layer(layer: Layer) -> Value:
     x, graph = layer.x, layer.graph
     layer.need(layer.axis(-1, x.rank) == x.rank - 1, f"over axis {layer.get('axis')}")
     layer.plain(rms_scaling=False)
-    scaled, centred = bool(layer.get("scale", True)), bool(layer.get("center", True))
-    found = layer.arrays(scaled + centred)
-    layer.need(bool(found), "without weights")
-    gamma = found[0] if scaled else np.ones_like(found[0])
+    gamma, beta = _affine(layer)
     inputs = [graph.constant(gamma, name="gamma")]
-    if centred:
-        inputs.append(graph.constant(found[-1], name="beta"))
+    if beta is not None:
+        inputs.append(graph.constant(beta, name="beta"))
     made = graph.make(
         "LayerNormalization", graph.last(x), *inputs, axis=-1, epsilon=float(layer.get("epsilon", 1e-3))
     )
@@ -67,13 +72,10 @@ def _group(layer: Layer) -> Value:
     x, graph = layer.x, layer.graph
     axis = layer.axis(-1, x.rank)
     layer.need(axis in (1, x.rank - 1) and x.rank > 2, f"over axis {axis}")
-    scaled, centred = bool(layer.get("scale", True)), bool(layer.get("center", True))
-    found = layer.arrays(scaled + centred)
-    layer.need(bool(found), "without weights")
-    gamma = found[0] if scaled else np.ones_like(found[0])
-    beta = found[-1] if centred else np.zeros_like(found[0])
+    gamma, beta = _affine(layer)
     is_last = axis == x.rank - 1
     count = int(layer.get("groups", 32))
+    beta = np.zeros_like(gamma) if beta is None else beta
     made = graph.make(
         "GroupNormalization", graph.first(x) if is_last else graph.last(x), graph.constant(gamma),
         graph.constant(beta), num_groups=len(gamma) if count == -1 else count,

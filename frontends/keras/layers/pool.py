@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgecut.frontends.keras.graph import Value
-from edgecut.frontends.keras.layers.base import Layer
+from edgecut.frontends.keras.layers.base import Layer, each
 from edgecut.frontends.keras.layers.convolution import padding
 
 
@@ -14,10 +14,8 @@ def _window(kind: str) -> Callable[[Layer], Value]:
     def lowered(layer: Layer) -> Value:
         x = layer.x
         rank = x.rank - 2
-        window = layer.get("pool_size", 2)
-        window = list(window) if isinstance(window, list | tuple) else [window] * rank
-        strides = layer.get("strides") or window
-        strides = list(strides) if isinstance(strides, list | tuple) else [strides] * rank
+        window = each(layer.get("pool_size", 2), rank)
+        strides = each(layer.get("strides") or window, rank)
         layer.need(layer.get("padding", "valid") != "causal", "with padding 'causal'")
         made = layer.graph.make(
             kind,
@@ -36,15 +34,15 @@ def _whole(kind: str) -> Callable[[Layer], Value]:
         x, graph, keep = layer.x, layer.graph, bool(layer.get("keepdims", False))
         if layer.channels_first or x.is_first:
             tensor = graph.last(x) if layer.channels_first else graph.first(x)
-            axes, rank = list(range(2, x.rank)), x.rank
+            axes = list(range(2, x.rank))
         else:
-            tensor, axes, rank = graph.last(x), list(range(1, x.rank - 1)), x.rank
+            tensor, axes = graph.last(x), list(range(1, x.rank - 1))
         made = graph.make(kind, tensor, graph.integers(*axes), keepdims=int(keep))
         if not keep:
             return Value(2, last=made)
         if layer.channels_first or not x.is_first:
-            return Value(rank, last=made)
-        return Value(rank, first=made)
+            return Value(x.rank, last=made)
+        return Value(x.rank, first=made)
 
     return lowered
 

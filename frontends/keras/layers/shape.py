@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from edgecut.frontends.keras.graph import Value
-from edgecut.frontends.keras.layers.base import Layer
+from edgecut.frontends.keras.layers.base import Layer, each
 
 
 def _same(layer: Layer) -> Value:
@@ -109,8 +109,7 @@ def _enlarged(layer: Layer) -> Value:
     x, graph = layer.x, layer.graph
     kind = layer.get("interpolation", "nearest")
     layer.need(kind in _RESIZE, f"with interpolation {kind!r}")
-    size = layer.get("size", 2)
-    scales = [float(n) for n in (size if isinstance(size, list | tuple) else [size] * (x.rank - 2))]
+    scales = [float(n) for n in each(layer.get("size", 2), x.rank - 2)]
     tensor, start, value = _placed(layer, x)
     scales = [1.0] * start + scales + [1.0] * (2 - start)
     attributes = {"coordinate_transformation_mode": "half_pixel", **_RESIZE[kind]}
