@@ -1,8 +1,9 @@
 """Pruning ResNet-8 by 30 % of its operations: accuracy without labels, and time in LiteRT beside float.
 
-Half of the zoo's JPEG copy of CIFAR-10's test images, without those that the lossless set holds too, and 200
-training images calibrate, all without their labels; the other half, and the 250 lossless ones, test. Set
-SAMPLES to calibrate with more or fewer. Takes some minutes, most of them for finetuning.
+Half of the zoo's JPEG copy of CIFAR-10's test images, without those that the lossless set holds too, and
+200 training images calibrate, all without their labels; the other half, and the 250 lossless ones, test.
+More inputs to learn from are cut out of the zoo's 100 photographs of other things. Set SAMPLES to calibrate
+with more or fewer, PHOTOS=0 to do without the photographs. Takes some ten minutes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from edgecut.ir import work
 from edgecut.ir.program import Program
@@ -26,6 +28,8 @@ from edgecut.passes.numerics import compare
 ZOO = Path(__file__).resolve().parent.parent.parent / "shared" / "zoo"
 MODEL = ZOO / "models" / "resnet8_cifar10.onnx"
 SAMPLES = int(os.environ.get("SAMPLES", "1100"))
+# Parts cut out of photographs.
+PARTS = 5000 if os.environ.get("PHOTOS", "1") != "0" else 0
 # Mean squared difference of pixels below which two images are copies of one another, compressed or not.
 COPY = 300.0
 
@@ -53,8 +57,10 @@ def main() -> None:
             allow_pickle=False,
             input=_calibration(jpeg["images"][::2], exact["images"], train["images"]),
         )
-        programs = _variants(path)
-        print(f"ResNet-8 at -30 % MACs, {SAMPLES} unlabelled calibration images.\n")
+        parts = _cut(Path(name) / "parts.npz") if PARTS else None
+        programs = _variants(path, parts)
+        more = f", and {PARTS} parts of 100 photographs" if PARTS else ""
+        print(f"ResNet-8 at -30 % MACs, {SAMPLES} unlabelled calibration images{more}.\n")
         print("| variant | MACs | " + " | ".join(f"top-1, {t} % (agreement)" for t in tests) + " |")
         print("|---|---|" + "---|" * len(tests))
         for variant, program in programs.items():
@@ -71,13 +77,28 @@ def _calibration(images: Images, tests: Images, train: Images) -> Images:
     return every[np.random.default_rng(0).permutation(len(every))[:SAMPLES]].astype(np.float32)
 
 
-def _variants(data: Path) -> dict[str, Program]:
+def _cut(path: Path) -> Path:
+    """Squares of photographs, from a quarter of their size on, as small as the network's images."""
+    random, found = np.random.default_rng(0), []
+    photos = [Image.open(p).convert("RGB") for p in sorted((ZOO / "data/imagenet/images").glob("*.jpg"))]
+    for index in range(PARTS):
+        photo = photos[index % len(photos)]
+        side = round(min(photo.size) * 4 ** (random.random() - 1))
+        left, top = (int(random.integers(0, size - side + 1)) for size in photo.size)
+        part = photo.crop((left, top, left + side, top + side)).resize((32, 32), Image.Resampling.BICUBIC)
+        found.append(np.asarray(part, np.float32))
+    np.savez(path, allow_pickle=False, input=np.stack(found))
+    return path
+
+
+def _variants(data: Path, parts: Path | None) -> dict[str, Program]:
     def run(text: str, program: Program) -> Program:
         return pipeline.run(registry.pipeline(text), program, Context())
 
     whole = run(f"import{{model={MODEL}}},simplify", Program.empty())
-    pruned = run(f"prune{{macs=0.3,calibration={data},augment=flip}}", whole.copy())
-    tuned = run(f"finetune{{calibration={data}}}", pruned.copy())
+    inputs = f"calibration={data}" + (f",unlabelled={parts}" if parts else "")
+    pruned = run(f"prune{{macs=0.3,augment=auto,{inputs}}}", whole.copy())
+    tuned = run(f"finetune{{{inputs}}}", pruned.copy())
     quantize = f"quantize{{calibration={data}}}"
     return {
         "float": whole,

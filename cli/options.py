@@ -149,6 +149,34 @@ Finetune = Annotated[
 ]
 
 
+class Augment(StrEnum):
+    """What ``--augment`` accepts."""
+
+    none = "none"
+    flip = "flip"
+    auto = "auto"
+
+
+Augmentation = Annotated[
+    Augment | None,
+    typer.Option(
+        "--augment",
+        help="Of pruning: more inputs out of the data, images mirrored (flip), or moved, mixed and made "
+        "poorer too (auto); by default auto for --finetune, else none.",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+Unlabelled = Annotated[
+    Path | None,
+    typer.Option(
+        "--unlabelled",
+        metavar="DATA",
+        help="Of pruning: more inputs, of anything alike, to refit and train on.",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+
+
 class Scheme(StrEnum):
     """What ``--quantize`` accepts."""
 

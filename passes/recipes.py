@@ -77,7 +77,10 @@ class Pruning:
     size: float = 0.0
     speedup: float = 1.0
     multiple: int = 1
-    augment: str = "none"
+    augment: str | None = None
+    """More inputs out of those that are there; None: as each pass does by itself."""
+    unlabelled: Path | None = None
+    """More inputs still, to refit and train on."""
     samples: int | None = None
     max_accuracy_drop: float | None = None
     min_sqnr: float | None = None
@@ -122,9 +125,19 @@ class Pruning:
     def _channels(self, calibration: Path | None) -> list[Pass]:
         own = ("finetune", "epochs", "checkpoint", "sparsity")
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        if self.augment is None:
+            named.pop("augment")
         if not self.finetune:
             return [make("prune", calibration=calibration, **named)]
-        shared = ("samples", "max_accuracy_drop", "min_sqnr", "min_agreement", "best_effort")
+        shared = (
+            "unlabelled",
+            *(["augment"] if self.augment else []),
+            "samples",
+            "max_accuracy_drop",
+            "min_sqnr",
+            "min_agreement",
+            "best_effort",
+        )
         training = {name: named[name] for name in shared}
         if self.has_goal:
             named |= {"max_accuracy_drop": None, "min_sqnr": None, "min_agreement": None}

@@ -38,6 +38,14 @@ def first(dataset: Dataset, count: int) -> Dataset:
     return _part(dataset, lambda index: index < count)
 
 
+def some(dataset: Dataset, count: int) -> Dataset:
+    """At most so many samples, from all over the data."""
+    if count >= len(dataset):
+        return dataset
+    chosen = set(np.linspace(0, len(dataset) - 1, max(1, count)).round().astype(int).tolist())
+    return _part(dataset, lambda index: index in chosen)
+
+
 @dataclass(frozen=True)
 class _Some:
     """Some items of an iterable, read anew each time."""
@@ -56,4 +64,4 @@ def _part(dataset: Dataset, takes: Callable[[int], bool]) -> Dataset:
     return Dataset(columns, len(chosen), labels)
 
 
-__all__ = ["EVERY", "Sample", "first", "fit", "halves", "is_held_out", "test"]
+__all__ = ["EVERY", "Sample", "first", "fit", "halves", "is_held_out", "some", "test"]

@@ -11,6 +11,7 @@ import typer
 from edgecut.cli import cutting, quantizing, sources
 from edgecut.cli.options import (
     COMPRESSION,
+    Augmentation,
     Cloud,
     Depfile,
     DynamicBatch,
@@ -23,6 +24,7 @@ from edgecut.cli.options import (
     Sparse,
     Sparsity,
     TimePasses,
+    Unlabelled,
     VerifyEach,
 )
 
@@ -67,6 +69,8 @@ def build(
         ),
     ] = 1.0,
     finetune: Finetune = False,
+    augment: Augmentation = None,
+    unlabelled: Unlabelled = None,
     sparsity: Sparsity = Sparse.none,
     dynamic_batch: DynamicBatch = False,
     pipeline: Annotated[
@@ -94,7 +98,8 @@ def build(
     else:
         quantizing = replace(quantizing, scheme=quantize.value)
         pruning = recipes.Pruning(
-            prune, prune_macs, prune_size, prune_speedup, samples=quantizing.samples, finetune=finetune,
+            prune, prune_macs, prune_size, prune_speedup, augment=augment and augment.value,
+            unlabelled=unlabelled, samples=quantizing.samples, finetune=finetune,
             max_accuracy_drop=quantizing.max_accuracy_drop, min_sqnr=quantizing.min_sqnr,
             min_agreement=quantizing.min_agreement, best_effort=quantizing.best_effort,
             sparsity=sparsity.value,

@@ -9,6 +9,7 @@ import typer
 
 from edgecut.cli import sources
 from edgecut.cli.options import (
+    Augmentation,
     BestEffort,
     Depfile,
     Finetune,
@@ -21,6 +22,7 @@ from edgecut.cli.options import (
     Samples,
     Sparse,
     Sparsity,
+    Unlabelled,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ def prune(
     ] = None,
     multiple: Annotated[int, typer.Option(min=1, help="Keep a multiple of so many channels.")] = 1,
     samples: Samples = None,
-    flip: Annotated[bool, typer.Option("--flip", help="Use every image of the data mirrored too.")] = False,
+    augment: Augmentation = None,
+    unlabelled: Unlabelled = None,
     max_accuracy_drop: MaxAccuracyDrop = None,
     min_sqnr: MinSqnr = None,
     min_agreement: MinAgreement = None,
@@ -72,7 +75,7 @@ def prune(
     from edgecut.passes.effects import Effects
 
     pruning = recipes.Pruning(
-        ratio, macs, size, speedup, multiple, "flip" if flip else "none", samples,
+        ratio, macs, size, speedup, multiple, augment and augment.value, unlabelled, samples,
         max_accuracy_drop, min_sqnr, min_agreement, best_effort, finetune, epochs, checkpoint, sparsity.value,
     )  # fmt: skip
     if not pruning:

@@ -17,13 +17,14 @@ from edgecut.ir import files
 from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import effects, split
+from edgecut.passes.augment import Kind, views
+from edgecut.passes.augment.views import Scale
 from edgecut.passes.base import NoProgress, Progress
-from edgecut.passes.divergence import TEMPERATURE, scores
-from edgecut.passes.finetune import features, variety
+from edgecut.passes.divergence import scores
+from edgecut.passes.finetune import aims, features
 from edgecut.passes.finetune.features import Feature
-from edgecut.passes.finetune.module import Tensor, Trainable, require_torch
+from edgecut.passes.finetune.module import Tensor, Trainable, has_bfloat16, require_torch
 from edgecut.passes.finetune.teacher import Teacher, as_module, stacked
-from edgecut.passes.finetune.variety import Kind, Scale
 from edgecut.passes.numerics import Array
 
 Inputs = Mapping[str, Array]
@@ -33,9 +34,11 @@ _BETTER = 0.999
 # Root mean square that tensors of zeros, such as new biases, count as.
 _LEAST = 1e-3
 # What is kept is the mean of the weights over about 1 / (1 - it) steps; each alone is noisy.
-_AVERAGE = 0.99
+_AVERAGE = 0.995
 # Share of the epochs in which products are of bfloat16, faster on processors that have it.
 _COARSE = 0.9
+# Views of each held-out sample.
+_VIEWS = 3
 # First steps, in which the learning rate rises.
 _WARM = 20
 # By default: multiply-accumulates of all samples together, some minutes of one core, and limits to epochs.
@@ -82,6 +85,7 @@ def train(
     how: Training,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    unlabelled: Dataset | None = None,
 ) -> Course:
     """Bring the outputs nearer to the teacher's, and store the best weights.
 
@@ -95,13 +99,14 @@ def train(
         how: Settings.
         checkpoint: File written after each epoch, from which an interrupted training goes on.
         progress: Shows the epochs.
+        unlabelled: More inputs; half of each batch is of them.
 
     Raises:
         ModelError: The student has operators that cannot be trained through.
         UsageError: torch is not installed, or the checkpoint is of another training.
     """
     torch = require_torch()
-    how = how.resolved(student, len(dataset))
+    how = how.resolved(student, len(dataset) * (1 if unlabelled is None else 2))
     fit, unseen = split.fit(dataset), split.test(dataset)
     taught = features.find(teacher, student, fit)
     outputs = [scores(student, spec.name) for spec in student.outputs]
@@ -109,8 +114,9 @@ def train(
     module.check(next(iter(dataset)))
     assert how.epochs is not None
     assert how.patience is not None
-    key = _key(student, how)
-    run = _Run(torch, module, teacher, taught, stacked(fit), stacked(unseen), how)
+    others = None if unlabelled is None else stacked(unlabelled)
+    key = _key(student, how, others)
+    run = _Run(torch, module, teacher, taught, stacked(fit), stacked(unseen), how, others)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint, key)
     with (progress or NoProgress()).task("finetuning", how.epochs) as advance:
@@ -138,19 +144,20 @@ class _Run:
         fit: Inputs,
         unseen: Inputs,
         how: Training,
+        others: Inputs | None,
     ) -> None:
-        self._torch, self._module, self._taught, self._how = torch, module, taught, how
-        self._fit, self._unseen = fit, unseen
+        self._torch, self._module, self._how = torch, module, how
+        self._count = len(next(iter(fit.values())))
+        self._pool = fit
+        if others is not None:
+            self._pool = {n: np.concatenate([a, others[n]]) for n, a in fit.items()}
         self._teacher = Teacher.of(teacher, [feature.name for feature in taught])
         first = {name: array[0] for name, array in fit.items()}
         self._quick_teacher = (
             as_module(teacher, self._teacher.names, first) if self._may_be_coarse() else None
         )
-        self._maps = [None if f.map is None else torch.from_numpy(f.map) for f in taught]
-        known = Teacher.of(teacher)(unseen)
-        self._known = [torch.from_numpy(a) for a in known]
-        self._powers = [float(np.mean(a.astype(np.float64) ** 2)) + 1e-30 for a in known]
         self._scales = {name: Scale.of(array) for name, array in fit.items()}
+        self._judged(unseen, Teacher.of(teacher), taught)
         # Steps are relative to the size of a tensor: a layer that reads pixels of 0 to 255 has tiny weights.
         self._sizes = [
             max(float(p.detach().square().mean().sqrt()), _LEAST) for p in module.parameters.values()
@@ -164,14 +171,14 @@ class _Run:
 
     def one_epoch(self) -> None:
         """Go through the samples once, altered anew, and remember the mean weights if they are better."""
-        count, size = len(next(iter(self._fit.values()))), self._how.batch
         seed = [self._how.seed, self.epoch]
-        order = np.random.default_rng(seed).permutation(count)
-        for start in range(0, count, size):
+        order = self._order(np.random.default_rng(seed))
+        size = self._how.batch
+        for start in range(0, len(order), size):
             at = order[start : start + size]
-            inputs = variety.batch(self._fit, at, self._how.augment, self._scales, [*seed, start])
-            self._set_rate(self.epoch + start / count)
-            loss = self._taught_loss(inputs)
+            seen, given = views.batch(self._pool, at, self._how.augment, self._scales, [*seed, start])
+            self._set_rate(self.epoch + start / len(order))
+            loss = self._taught_loss(seen, given)
             self._optimizer.zero_grad()
             loss.backward()
             self._optimizer.step()
@@ -230,38 +237,44 @@ class _Run:
     def _tensors(self, state: Mapping[str, Array]) -> dict[str, Tensor]:
         return {name: self._torch.from_numpy(array) for name, array in state.items()}
 
+    def _judged(self, unseen: Inputs, teacher: Teacher, taught: Sequence[Feature]) -> None:
+        """Have the original answer what is held out, in views that stay the same."""
+        count = len(next(iter(unseen.values())))
+        at = np.tile(np.arange(count), 1 if self._how.augment == "none" else _VIEWS)
+        seen, self._unseen = views.batch(unseen, at, self._how.augment, self._scales, [0, 1])
+        known = teacher(seen)
+        self._known = [self._torch.from_numpy(a) for a in known]
+        powers = [float(np.mean(a.astype(np.float64) ** 2)) + 1e-30 for a in known]
+        self._aims = aims.of(teacher.softmax, powers, taught)
+
+    def _order(self, random: np.random.Generator) -> Array:
+        """Positions of all own samples, and others in turns with them."""
+        own, more = random.permutation(self._count), len(next(iter(self._pool.values()))) - self._count
+        if not more:
+            return own
+        return np.stack([own, self._count + random.integers(0, more, len(own))], axis=1).ravel()
+
     def _error(self) -> float:
         total, count = 0.0, len(next(iter(self._unseen.values())))
         with self._torch.no_grad():
             for start in range(0, count, self._how.batch):
                 at = slice(start, start + self._how.batch)
-                inputs = {n: a[at] for n, a in self._unseen.items()}
-                found = self._module({n: self._torch.from_numpy(a) for n, a in inputs.items()})
-                loss = self._loss(found, [a[at] for a in self._known])
-                total += len(next(iter(inputs.values()))) * float(loss)
+                found = self._module({n: self._torch.from_numpy(a[at]) for n, a in self._unseen.items()})
+                total += float(self._loss(found, [a[at] for a in self._known]))
         return total / count
 
-    def _taught_loss(self, inputs: Mapping[str, Array]) -> Tensor:
+    def _taught_loss(self, seen: Inputs, given: Inputs) -> Tensor:
         """What is minimized: the error of the outputs, and the mean one of the features."""
-        tensors = {n: self._torch.from_numpy(a) for n, a in inputs.items()}
+        tensors = {n: self._torch.from_numpy(a) for n, a in given.items()}
         with self._torch.autocast("cpu", self._torch.bfloat16, enabled=self._is_coarse()):
             found = [tensor.float() for tensor in self._module(tensors)]
-        answers = self._answers(inputs, tensors)
-        loss = self._loss(found, answers)
-        outputs = len(self._known)
-        for feature, matrix, tensor, wanted in zip(
-            self._taught, self._maps, found[outputs:], answers[outputs:], strict=True
-        ):
-            if matrix is not None:
-                wanted = wanted.movedim(feature.axis + 1, -1)
-                tensor = tensor.movedim(feature.axis + 1, -1) @ matrix[:-1] + matrix[-1]
-            loss = loss + ((tensor - wanted) ** 2).mean() / (feature.power * len(self._taught))
-        return loss
+        return self._loss(found, self._answers(seen)) / len(found[0])
 
-    def _answers(self, inputs: Mapping[str, Array], tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    def _answers(self, inputs: Inputs) -> list[Tensor]:
         """The original's, no more exact than the student's own."""
         if self._quick_teacher is None or not self._is_coarse():
             return [self._torch.from_numpy(array) for array in self._teacher(inputs)]
+        tensors = {n: self._torch.from_numpy(a) for n, a in inputs.items()}
         with self._torch.no_grad(), self._torch.autocast("cpu", self._torch.bfloat16):
             return [tensor.float() for tensor in self._quick_teacher(tensors)]
 
@@ -271,27 +284,19 @@ class _Run:
         return self._may_be_coarse() and self.epoch < _COARSE * self._how.epochs
 
     def _may_be_coarse(self) -> bool:
-        return self._module.takes_batches and _has_bfloat16(self._torch)
+        return self._module.takes_batches and has_bfloat16()
 
     def _loss(self, found: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
-        loss = 0.0
-        for tensor, wanted, softmax, power in zip(
-            found, answers, self._teacher.softmax, self._powers, strict=False
-        ):
-            own = self._divergence(tensor, wanted) if softmax else ((tensor - wanted) ** 2).mean() / power
-            loss = loss + own
-        return loss
-
-    def _divergence(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Of softmax over the last axis, at a temperature; its square keeps gradients as large as without."""
-        first, second = ((t / TEMPERATURE).log_softmax(-1) for t in (found, wanted))
-        return TEMPERATURE**2 * (second.exp() * (second - first)).sum(-1).mean()
+        """Of all samples, by the aims that there are answers for."""
+        return sum(
+            aim.loss(aim.found(tensor), aim.wanted(wanted))
+            for aim, tensor, wanted in zip(self._aims, found, answers, strict=False)
+        )
 
 
-def _has_bfloat16(torch: Any) -> bool:
-    """Whether the processor multiplies bfloat16 by itself."""
-    return any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("amx_tile", "avx512_bf16"))
-
-
-def _key(program: Program, how: Training) -> str:
-    return hashlib.sha256(program.bytes() + repr(how).encode()).hexdigest()
+def _key(program: Program, how: Training, others: Inputs | None) -> str:
+    digest = hashlib.sha256(program.bytes() + repr(how).encode())
+    for name, array in sorted((others or {}).items()):
+        digest.update(f"{name} {array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

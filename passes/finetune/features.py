@@ -35,7 +35,7 @@ class Feature:
 
     name: str
     axis: int
-    """Of the channels; -1 where all are left."""
+    """Of the channels, from the end; 0 where all are left."""
     map: Single | None
     """[channels left + 1, channels of the original], the last row added to each; None where all are left."""
     power: float
@@ -69,7 +69,7 @@ def find(teacher: Program, student: Program, samples: Iterable[Sample]) -> list[
 
 
 def _axis(teacher: Program, student: Program, name: str) -> int | None:
-    """The axis of the channels, -1 where none has left; None where the values cannot be compared."""
+    """The axis of the channels, from the end; 0 where none has left, None where values cannot be compared."""
     known = teacher.values().get(name)
     before = static_shape(known) if known is not None and known.const_value is None else None
     after = static_shape(student.value(name))
@@ -77,13 +77,15 @@ def _axis(teacher: Program, student: Program, name: str) -> int | None:
         return None
     other = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
     if not other:
-        return -1
-    return other[0] if len(other) == 1 and other[0] and before[other[0]] <= _MAX_CHANNELS else None
+        return 0
+    return (
+        other[0] - len(before) if len(other) == 1 and other[0] and before[other[0]] <= _MAX_CHANNELS else None
+    )
 
 
 def _rows(array: Array, axis: int, seed: int) -> Single:
     """Some rows [rows, channels]; all numbers as one channel where no channel has left."""
-    if axis < 0:
+    if axis == 0:
         return np.asarray(array.reshape(-1, 1), np.float32)
     rows = np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])
     return np.asarray(rows[linear.choose(len(rows), _ROWS, seed)], np.float32)
@@ -113,10 +115,11 @@ class _Sums:
         """With the ridge that does best on samples held out."""
         power = self.square - float(np.sum(np.square(self.total))) / self.count
         power = max(power / self.count / np.size(self.total), 1e-12)
-        if axis < 0:
+        if axis == 0:
             return Feature(name, axis, None, power)
         self.fit.finish()
         self.test.finish()
         maps = [self.fit.solve(ridge) for ridge in _RIDGES]
-        best = min(maps, key=self.test.error)
+        # Of three samples none is held out.
+        best = maps[-1] if self.test.left is None else min(maps, key=self.test.error)
         return Feature(name, axis, best[0].astype(np.float32), power)

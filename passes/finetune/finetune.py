@@ -10,12 +10,12 @@ from edgecut.frontends import data
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import constant, effects, numerics, split
+from edgecut.passes.augment import Kind
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.budget import Budget, Judge
 from edgecut.passes.finetune import distil
 from edgecut.passes.finetune.distil import Training
 from edgecut.passes.finetune.module import require_torch
-from edgecut.passes.finetune.variety import Kind
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,14 @@ class Finetune(Pass):
     """
 
     name: ClassVar[str] = "finetune"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
     calibration: Path | None = option(None, help=".npz, .npy or folder of images", file=True)
+    unlabelled: Path | None = option(
+        None, help="more inputs, of anything alike: half of each batch, none of them judged by", file=True
+    )
     samples: int | None = option(None, help="use only so many samples, from the start")
     epochs: int | None = option(
         None, help="times that the data are gone through, at most; default: as many as take some minutes"
@@ -45,7 +48,9 @@ class Finetune(Pass):
     )
     seed: int = option(0, help="of the order of the samples, and of how they are altered")
     augment: Kind = option(
-        "auto", help="auto: inputs altered and mixed anew in every epoch; flip: images mirrored; none"
+        "auto",
+        help="auto: inputs altered and mixed anew in every epoch, some so that the original sees better "
+        "ones; flip: images mirrored; none",
     )
     checkpoint: Path | None = option(None, help="file written after each epoch, to go on from if interrupted")
     max_accuracy_drop: float | None = option(None, help="budget: points of top-1, with labels")
@@ -81,7 +86,8 @@ class Finetune(Pass):
         judge = Judge(teacher, unseen, unseen.labels)
         before = judge.quality(program)
         how = Training(self.epochs, self.learning_rate, self.batch, self.patience, self.seed, self.augment)
-        course = distil.train(teacher, program, dataset, how, self.checkpoint, context.progress)
+        more = None if self.unlabelled is None else data.load(self.unlabelled, program.inputs)
+        course = distil.train(teacher, program, dataset, how, self.checkpoint, context.progress, more)
         quality = judge.quality(program)
         self._budget.require(quality, program.graph.name, self.best_effort, context.warn)
         context.metrics = {

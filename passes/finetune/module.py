@@ -40,6 +40,12 @@ def require_torch() -> Any:
     return torch
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 by itself, which is faster."""
+    cpu = require_torch().cpu
+    return any(getattr(cpu, f"_is_{name}_supported", bool)() for name in ("amx_tile", "avx512_bf16"))
+
+
 class Trainable:
     """A program that torch computes and differentiates.
 

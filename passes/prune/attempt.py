@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from edgecut.frontends.data import Dataset
 from edgecut.ir.program import Program, static_shape
 from edgecut.passes import stale
-from edgecut.passes.augment import Augment
+from edgecut.passes.augment import Kind
 from edgecut.passes.base import Context
 from edgecut.passes.budget import Judge, Quality
-from edgecut.passes.prune import blocks, choose, refit, rules, shrink
+from edgecut.passes.prune import blocks, choose, refit, rules, shrink, together
 from edgecut.passes.prune.dims import Axis, Channel, ChannelGroup
 from edgecut.passes.prune.reconstruction import Order
 from edgecut.passes.prune.refit import Kept
@@ -37,7 +37,7 @@ class Workshop:
     orders: Sequence[Order]
     dataset: Dataset | None
     judge: Judge | None
-    augment: Augment
+    augment: Kind
     context: Context
     blocks: bool = False
     """Whether layers are refitted together too, block by block."""
@@ -60,6 +60,13 @@ class Workshop:
         if self.blocks:
             blocks.refit(self.program, copy, kept, self.dataset, self.augment, self.context.progress)
         return Attempt(copy, removed, None if self.judge is None else self.judge.quality(copy))
+
+    def finished(self, found: Attempt, unlabelled: Dataset | None) -> Attempt:
+        """With all layers refitted together."""
+        assert self.dataset is not None
+        copy, progress = found.program.copy(), self.context.progress
+        together.refit(self.program, copy, self.dataset, self.augment, unlabelled, progress)
+        return Attempt(copy, found.removed, None if self.judge is None else self.judge.quality(copy))
 
     def _without(self, counts: Sequence[int]) -> tuple[Program, Kept]:
         copy = self.program.copy()

@@ -8,7 +8,7 @@ still, on the original's activations, and needs torch for its derivatives.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 import onnx_ir as oir
@@ -17,8 +17,8 @@ from edgecut.frontends.data import Dataset
 from edgecut.ir import extract
 from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program, static_shape
-from edgecut.passes import augment, effects, numerics, split
-from edgecut.passes.augment import Augment
+from edgecut.passes import effects, numerics, split
+from edgecut.passes.augment import Kind, mirrored
 from edgecut.passes.base import Progress
 from edgecut.passes.divergence import scores
 from edgecut.passes.numerics import Array, Sample
@@ -39,7 +39,7 @@ def is_quick(program: Program) -> bool:
 
 
 def refit(
-    before: Program, after: Program, kept: Kept, dataset: Dataset, kind: Augment, progress: Progress
+    before: Program, after: Program, kept: Kept, dataset: Dataset, kind: Kind, progress: Progress
 ) -> None:
     """Correct the weights of the pruned program block by block, in place, where that does better.
 
@@ -79,7 +79,7 @@ def _refit(
     ends: tuple[str, str],
     kept: Kept,
     dataset: Dataset,
-    kind: Augment,
+    kind: Kind,
 ) -> None:
     source, result = ends
     given, wanted = numerics.probe(after, source), _wanted(before, after, result, kept)
@@ -89,7 +89,7 @@ def _refit(
     data, held_out = (
         _pairs(samples, limit, given, wanted)
         for samples, limit in (
-            (augment.apply(split.fit(dataset), kind), count), (split.test(dataset), -(-count // _JUDGES))
+            (mirrored.apply(split.fit(dataset), kind), count), (split.test(dataset), -(-count // _JUDGES))
         )
     )  # fmt: skip
     try:
@@ -116,6 +116,5 @@ def _pairs(
     samples: Dataset, limit: int, given: Callable[[Sample], Array], wanted: Callable[[Sample], Array]
 ) -> Pairs:
     """Of at most so many samples, from all over the data."""
-    every = max(1, -(-len(samples) // limit))
-    some = list(islice(samples, 0, None, every))
+    some = list(split.some(samples, limit))
     return Pairs(*(np.concatenate([run(s) for s in some]).astype(np.float32) for run in (given, wanted)))

@@ -12,7 +12,7 @@ from edgecut.ir.annotations import Profile
 from edgecut.ir.errors import ModelError, UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import constant, numerics, split
-from edgecut.passes.augment import Augment
+from edgecut.passes.augment import Kind
 from edgecut.passes.base import Context, Pass, option
 from edgecut.passes.budget import Budget, Judge, Quality
 from edgecut.passes.finetune.module import has_torch, require_torch
@@ -36,7 +36,7 @@ class Prune(Pass):
     """
 
     name: ClassVar[str] = "prune"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     cacheable: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
@@ -50,10 +50,18 @@ class Prune(Pass):
     )
     multiple: int = option(1, help="keep a multiple of so many channels, as fast kernels like")
     samples: int | None = option(None, help="use only so many samples, from the start")
-    augment: Augment = option("none", help="flip: refit to every image mirrored too")
-    refit: Literal["auto", "layers", "blocks"] = option(
+    unlabelled: Path | None = option(
+        None, help="more inputs, of anything alike, to refit the whole to; none are judged by", file=True
+    )
+    augment: Kind = option(
+        "none",
+        help="flip: refit to every image mirrored too; auto: and the whole to inputs altered and mixed, some "
+        "so that the original sees better ones",
+    )
+    refit: Literal["auto", "layers", "blocks", "whole"] = option(
         "auto",
-        help="layers: one by one; blocks: then those of a block together; auto: blocks with torch, if quick",
+        help="layers: one by one; blocks: then those of a block together; whole: then all; auto: whole with "
+        "torch, if quick",
     )
     max_accuracy_drop: float | None = option(None, help="budget: points of top-1, with labels")
     min_sqnr: float | None = option(None, help="budget: dB at the worst output")
@@ -78,8 +86,11 @@ class Prune(Pass):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"is {value}", where=f"prune{{{name}}}", hint="at least 1")
-        if self.refit == "blocks":
+        if self.refit in ("blocks", "whole"):
             require_torch()
+        if self.unlabelled is not None and (self.calibration is None or self.refit in ("layers", "blocks")):
+            what = "is used only where the whole is refitted to calibration data"
+            raise UsageError(what, where="prune{unlabelled}", hint="calibration, and refit=whole or auto")
         if self.importance == "effect" and self.calibration is None:
             raise UsageError(
                 "needs calibration data", where="prune{importance=effect}", hint="--calibration DATA"
@@ -108,6 +119,8 @@ class Prune(Pass):
         found = self._search(shop)
         if found is None or not found.removed:
             return self._nothing(shop)
+        if together and self.refit != "blocks":
+            found = self._finished(shop, found)
         if found.quality is not None:
             self._tell(found.quality, program, context)
         context.metrics = {
@@ -128,6 +141,16 @@ class Prune(Pass):
             found = search.counts(shop, "macs", self.macs, self.multiple, best_effort=self.best_effort)
             return shop.attempt(found)
         return search.most(shop, self._budget, self.multiple)
+
+    def _finished(self, shop: Workshop, found: Attempt) -> Attempt:
+        """With the whole refitted, unless the budget holds without it only."""
+        more = None if self.unlabelled is None else data.load(self.unlabelled, shop.program.inputs)
+        whole = shop.finished(found, more)
+        if self._budget and found.quality is not None and whole.quality is not None:
+            return (
+                whole if self._budget.holds(whole.quality) or not self._budget.holds(found.quality) else found
+            )
+        return whole
 
     def _nothing(self, shop: Workshop) -> Program:
         """Say that no channel can be removed."""
@@ -151,7 +174,9 @@ class Prune(Pass):
             context.warn(f"pruning left {quality} on samples held out: prune less, or set a budget")
 
     def _fits_blocks(self, program: Program) -> bool:
-        return self.refit == "blocks" or (self.refit == "auto" and has_torch() and blocks.is_quick(program))
+        return self.refit in ("blocks", "whole") or (
+            self.refit == "auto" and has_torch() and blocks.is_quick(program)
+        )
 
     @property
     def _is_on(self) -> bool:

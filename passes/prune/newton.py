@@ -1,42 +1,67 @@
-"""Nonlinear least squares for a part of a network: Gauss-Newton steps, found by conjugate gradients.
+"""Nonlinear least squares for a network or a part of one: Gauss-Newton steps, found by conjugate gradients.
 
-All layers of the part change at once, so that one can give up what another makes up for. A step is
-preconditioned by the second moments of what each layer reads, and of how its results show in the end.
+All layers change at once, so that one can give up what another makes up for. A step is preconditioned by the
+curvature along each layer. It is taken as far as it lowers the error on samples that it was not found from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import onnx_ir as oir
 
 from edgecut.ir.program import Program, static_shape
+from edgecut.passes.finetune.aims import Aim, Squares
 from edgecut.passes.finetune.module import Trainable, require_torch
-from edgecut.passes.numerics import Array
+from edgecut.passes.numerics import Array, Sample
 from edgecut.passes.prune import linear
-from edgecut.passes.prune.linear import Layer
-from edgecut.passes.prune.rules import integer
+from edgecut.passes.prune.curvature import Factors, Matrix, Tensor, Weights
 
-Tensor = Any
-Weights = dict[str, Tensor]
-
-# Steps at most, and conjugate gradients that each is made of.
-_STEPS, _GRADIENTS = 3, 8
+# Steps at most.
+_STEPS = 3
 # A step has to take this share of the error on held-out samples for another one to follow.
 _WORTH = 0.01
-# Relative squared error that is not worth any work.
+# Mean squared error, relative to what is wanted, that is not worth any work.
 _NOTHING = 1e-6
-# Shares of a step that are tried until one lowers the error on held-out samples.
-_SHARES = (1.0, 0.5, 0.25)
-# Of the mean curvature: what holds weights where they are, and what makes the preconditioner tame.
-_DAMPING, _TAMING = 1e-3, 1e-2
-# Rows of each sample for the moments of what is read; moments of more than so many numbers are only scaled.
-_ROWS, _WIDEST = 64, 2304
+# Shares of a step that are tried.
+_SHARES = (1.0, 0.6, 0.36, 0.2, 0.1)
 # Numbers that samples which go through together may take.
 _TOGETHER = 3e7
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What goes into a part, and what should come out, [samples, ...] each."""
+
+    given: Array
+    wanted: Array
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that go through together, along the first axes of the graph's own values."""
+
+    given: dict[str, Tensor]
+    wanted: Callable[[], Sequence[Tensor]]
+    """The original's results; fewer than there are aims where only the first ones count."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.given.values())))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How well each step is found."""
+
+    gradients: int = 8
+    """Conjugate gradients."""
+    damping: float = 1e-3
+    """Of the mean curvature: what holds weights where they are."""
+    coarse: bool = False
+    """Whether the curvature is found in bfloat16."""
 
 
 def fit(part: Program, source: str, result: str, data: Pairs, held_out: Pairs) -> dict[str, Array]:
@@ -53,73 +78,105 @@ def fit(part: Program, source: str, result: str, data: Pairs, held_out: Pairs) -
         ModelError: It has operators that cannot be differentiated.
         UsageError: torch is not installed.
     """
-    solver = _Solver(part, source, result, data)
+    power = float(np.square(data.wanted, dtype=np.float64).mean()) + 1e-30
+    solver = Solver(part, [result], [Squares(1 / power)], {source: data.given[:1]})
     if not solver.takes_batches:
         return {}
-    best = start = solver.error(solver.weights, held_out)
-    if start <= _NOTHING * float(np.square(held_out.wanted, dtype=np.float64).sum()):
+    batches, judges = (_batches(pairs, source, solver.batch) for pairs in (data, held_out))
+    best = start = solver.error(solver.weights, judges)
+    if start <= _NOTHING:
         return {}
     for _ in range(_STEPS):
-        step = solver.step()
-        before = best
-        for share in _SHARES:
-            tried = {n: w + share * step[n] for n, w in solver.weights.items()}
-            error = solver.error(tried, held_out)
-            if error < best:
-                solver.weights, best = tried, error
-                break
+        before, best = best, solver.move(solver.step(batches, batches, Effort()), judges, best)
         if best > (1 - _WORTH) * before:
             break
-    return {n: w.numpy() for n, w in solver.weights.items()} if best < start else {}
+    return solver.arrays() if best < start else {}
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """What goes into a part, and what should come out, [samples, ...] each."""
+class Solver:
+    """Finds weights by which the values of a network become those that are wanted.
 
-    given: Array
-    wanted: Array
+    Args:
+        part: The network.
+        results: Names of its values.
+        aims: For each, how it is compared.
+        sample: One input, to compare torch with ONNX Runtime on.
 
+    Raises:
+        ModelError: It has operators that cannot be differentiated.
+        UsageError: torch is not installed.
+    """
 
-class _Solver:
-    def __init__(self, part: Program, source: str, result: str, data: Pairs) -> None:
+    def __init__(self, part: Program, results: Sequence[str], aims: Sequence[Aim], sample: Sample) -> None:
         self._torch = torch = require_torch()
-        self._source, self._data = source, data
-        self._layers = [_Weights.of(node) for node in part.nodes if linear.is_linear(node)]
-        names = [name for layer in self._layers for name in (layer.weight, layer.bias) if name]
+        self._aims = list(aims)
+        self._layers = [Matrix.of(node) for node in part.nodes if linear.is_linear(node)]
+        names = [name for layer in self._layers for name in layer.names]
         observed = [n for layer in self._layers for n in (layer.made, layer.read)]
-        self._module = Trainable(part, [result, *observed])
-        self._module.check({source: data.given[:1]})
+        self._module = Trainable(part, [*results, *observed])
+        self._module.check(sample)
         self.takes_batches = self._module.takes_batches
+        """Whether it can be used."""
         self._others = {n: t.detach() for n, t in self._module.parameters.items() if n not in names}
         self.weights: Weights = {n: self._module.parameters[n].detach().clone() for n in names}
         size = sum(int(np.prod(static_shape(v) or ())) for node in part.nodes for v in node.outputs)
-        self._batch = int(np.clip(_TOGETHER / max(1, size), 1, 128))
-        # The mean square of what should come out, so that curvatures are about one.
-        self._power = float(np.square(data.wanted, dtype=np.float64).sum()) + 1e-30
+        self.batch = int(np.clip(_TOGETHER / max(1, size), 1, 128))
+        """Samples that should go through together."""
         self._random = torch.Generator().manual_seed(0)
 
-    def error(self, weights: Weights, pairs: Pairs) -> float:
-        """Squared error."""
-        with self._torch.no_grad():
-            return sum(
-                float((self._compute(weights, given) - wanted).square().sum())
-                for given, wanted in self._batches(pairs)
-            )
+    def arrays(self) -> dict[str, Array]:
+        """The weights, by the names of their initializers."""
+        return {name: weight.numpy() for name, weight in self.weights.items()}
 
-    def step(self) -> Weights:
-        """What brings the linearized part nearest to what is wanted, with some damping."""
-        gradient, factors = self._slopes()
+    def error(self, weights: Weights, batches: Iterable[Batch]) -> float:
+        """Mean loss of the samples."""
+        total, count = 0.0, 0
+        with self._torch.no_grad():
+            for batch in batches:
+                total += float(self._loss(self._results(weights, batch)[0], batch))
+                count += len(batch)
+        return total / count
+
+    def move(self, step: Weights, judges: Sequence[Batch], error: float) -> float:
+        """Take the share of a step that lowers the error most; none where none does.
+
+        Args:
+            step: From `step`.
+            judges: Samples that it was not found from.
+            error: On them, as weights are.
+
+        Returns:
+            The error after it.
+        """
+        start, before = error, self.weights
+        for share in _SHARES:
+            tried = {n: w + share * step[n] for n, w in before.items()}
+            found = self.error(tried, judges)
+            if found < error:
+                error, self.weights = found, tried
+            elif error < start:
+                break
+        return error
+
+    def step(self, batches: Sequence[Batch], bending: Sequence[Batch], effort: Effort) -> Weights:
+        """What brings the linearized network nearest to what is wanted, with some damping.
+
+        Args:
+            batches: Samples for the gradient.
+            bending: Those for the curvature, which fewer show well enough.
+            effort: How exactly.
+        """
+        gradient, factors = self._slopes(batches)
         scales = {n: f.scale for layer, f in zip(self._layers, factors, strict=True) for n in layer.names}
         change = {n: self._torch.zeros_like(w) for n, w in self.weights.items()}
         rest = {n: -g for n, g in gradient.items()}
         ready = self._conditioned(rest, factors)
         along, size = ready, _dot(rest, ready)
-        for _ in range(_GRADIENTS):
+        for _ in range(effort.gradients):
             if size <= 0:
                 break
-            bent = self._curvature(along)
-            bent = {n: b + _DAMPING * scales[n] * along[n] for n, b in bent.items()}
+            bent = self._curvature(along, bending, coarse=effort.coarse)
+            bent = {n: b + effort.damping * scales[n] * along[n] for n, b in bent.items()}
             length = size / _dot(along, bent)
             change = _plus(change, length, along)
             rest = _plus(rest, -length, bent)
@@ -128,163 +185,84 @@ class _Solver:
             along = _plus(ready, size / before, along)
         return change
 
-    def _batches(self, pairs: Pairs) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(pairs.given), self._batch):
-            at = slice(start, start + self._batch)
-            yield self._torch.from_numpy(pairs.given[at]), self._torch.from_numpy(pairs.wanted[at])
-
-    def _values(self, weights: Weights, given: Tensor) -> tuple[Tensor, ...]:
+    def _values(self, weights: Weights, given: dict[str, Tensor]) -> tuple[Tensor, ...]:
         self._module.parameters = {**self._others, **weights}
-        return self._module.values({self._source: given})
+        return self._module.values(given)
 
-    def _compute(self, weights: Weights, given: Tensor) -> Tensor:
-        return self._values(weights, given)[0]
+    def _results(self, weights: Weights, batch: Batch) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        """What is compared, and what layers make and read."""
+        values, count = self._values(weights, batch.given), len(self._aims)
+        results = [aim.found(v.float()) for aim, v in zip(self._aims, values[:count], strict=True)]
+        return results, values[count:]
 
-    def _slopes(self) -> tuple[Weights, list[_Factors]]:
-        """The gradient of half the relative squared error, and the factors of the curvature of each layer."""
-        torch = self._torch
+    def _compute(self, batch: Batch) -> Callable[[Weights], tuple[Tensor, ...]]:
+        return lambda weights: tuple(self._results(weights, batch)[0])
+
+    def _loss(self, results: Sequence[Tensor], batch: Batch) -> Tensor:
+        return sum(
+            aim.loss(result, aim.wanted(wanted))
+            for aim, result, wanted in zip(self._aims, results, batch.wanted(), strict=False)
+        )
+
+    def _slopes(self, batches: Sequence[Batch]) -> tuple[Weights, list[Factors]]:
+        """The gradient of the mean loss, and the factors of the curvature of each layer."""
+        torch, count = self._torch, sum(map(len, batches))
         total = {n: torch.zeros_like(w) for n, w in self.weights.items()}
-        factors = [_Factors(torch) for _ in self._layers]
-        for given, wanted in self._batches(self._data):
+        factors = [Factors(torch) for _ in self._layers]
+        for batch in batches:
             own = self._open()
-            result, *seen = self._values(own, given)
-            error = (result - wanted).square().sum() / (2 * self._power)
+            results, seen = self._results(own, batch)
+            error = self._loss(results, batch) / count
             slopes = torch.autograd.grad(error, list(own.values()), retain_graph=True)
             for name, slope in zip(own, slopes, strict=True):
                 total[name] += slope
-            noise = torch.randn(result.shape, generator=self._random)
-            shown = torch.autograd.grad((noise * result).sum() / self._power**0.5, seen[::2])
+            noises = [aim.noise(r.detach(), self._random) for aim, r in zip(self._aims, results, strict=True)]
+            shown = torch.autograd.grad(_product(noises, results) / count**0.5, seen[::2])
             for layer, factor, read, slope in zip(self._layers, factors, seen[1::2], shown, strict=True):
                 factor.add(layer, read.detach(), slope)
         for factor in factors:
-            factor.finish(len(self._data.given))
+            factor.finish(count)
         return total, factors
 
     def _open(self) -> Weights:
         return {n: w.clone().requires_grad_(True) for n, w in self.weights.items()}
 
-    def _curvature(self, along: Weights) -> Weights:
-        """The Gauss-Newton matrix times a direction."""
-        torch = self._torch
+    def _curvature(self, along: Weights, batches: Sequence[Batch], *, coarse: bool) -> Weights:
+        """The Gauss-Newton matrix of the mean loss times a direction."""
+        torch, count = self._torch, sum(map(len, batches))
         total = {n: torch.zeros_like(w) for n, w in self.weights.items()}
-        for given, _ in self._batches(self._data):
-            moved = torch.func.jvp(_with(self._compute, given), (self.weights,), (along,))[1].detach()
-            own = self._open()
-            slopes = torch.autograd.grad((self._compute(own, given) * moved).sum(), list(own.values()))
+        for batch in batches:
+            with torch.autocast("cpu", torch.bfloat16, enabled=coarse):
+                found, moved = torch.func.jvp(self._compute(batch), (self.weights,), (along,))
+                bent = [
+                    aim.bent(f.detach(), m.detach())
+                    for aim, f, m in zip(self._aims, found, moved, strict=True)
+                ]
+                own = self._open()
+                shown = _product(bent, self._results(own, batch)[0])
+            slopes = torch.autograd.grad(shown, list(own.values()))
             for name, slope in zip(own, slopes, strict=True):
-                total[name] += slope / self._power
+                total[name] += slope / count
         return total
 
-    def _conditioned(self, weights: Weights, factors: Sequence[_Factors]) -> Weights:
+    def _conditioned(self, weights: Weights, factors: Sequence[Factors]) -> Weights:
         found: Weights = {}
         for layer, factor in zip(self._layers, factors, strict=True):
             found |= layer.tensors(factor.divide(layer.matrix(self._torch, weights)))
         return {name: found[name] for name in weights}
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """Where the weights of a layer are, and how they are a matrix."""
-
-    layer: Layer
-    weight: str
-    bias: str | None
-    made: str
-    read: str
-    shape: tuple[int, ...]
-    groups: int
-    turned: bool
-    """Whether the weight is stored as [results, features]."""
-
-    @classmethod
-    def of(cls, node: oir.Node) -> _Weights:
-        layer = Layer.of(node)
-        weight, read = node.inputs[1], node.inputs[0]
-        assert weight is not None
-        assert read is not None
-        bias = layer.bias
-        turned = node.op_type == "Conv" or bool(integer(node, "transB", 0))
-        return cls(
-            layer, weight.name or "", bias.name if bias is not None else None, node.outputs[0].name or "",
-            read.name or "", linear.shape(weight), len(layer.weight), turned,
-        )  # fmt: skip
-
-    @property
-    def names(self) -> list[str]:
-        return [self.weight] if self.bias is None else [self.weight, self.bias]
-
-    def matrix(self, torch: Any, tensors: Weights) -> Tensor:
-        """[groups, features (and 1 for the bias), results per group]."""
-        weight = tensors[self.weight]
-        if self.turned:
-            found = weight.reshape(self.groups, self.shape[0] // self.groups, -1).mT
-        else:
-            found = weight[None]
-        if self.bias is None:
-            return found
-        return torch.cat([found, tensors[self.bias].reshape(self.groups, 1, -1)], dim=1)
-
-    def tensors(self, matrix: Tensor) -> Weights:
-        """The inverse of `matrix`."""
-        found = {}
-        if self.bias is not None:
-            found[self.bias] = matrix[:, -1].reshape(-1)
-            matrix = matrix[:, :-1]
-        found[self.weight] = (matrix.mT if self.turned else matrix).reshape(self.shape)
-        return found
+def _batches(pairs: Pairs, source: str, size: int) -> list[Batch]:
+    torch = require_torch()
+    found = []
+    for start in range(0, len(pairs.given), size):
+        given, wanted = (torch.from_numpy(a[start : start + size]) for a in (pairs.given, pairs.wanted))
+        found.append(Batch({source: given}, partial(list, [wanted])))
+    return found
 
 
-class _Factors:
-    """The curvature of a layer, about the product of two matrices per group."""
-
-    def __init__(self, torch: Any) -> None:
-        self._torch = torch
-        self._read: Tensor = 0
-        self._shown: Tensor = 0
-        self._count = 0
-        self.scale = 1.0
-        """Its mean along a weight."""
-
-    def add(self, layer: _Weights, read: Tensor, slope: Tensor) -> None:
-        """Count a batch: what the layer reads, and gradients of its results."""
-        torch = self._torch
-        results = layer.layer.results(slope.numpy())
-        at = linear.choose(len(results), _ROWS * len(read), self._count)
-        features = torch.from_numpy(layer.layer.features(read.numpy(), at))
-        features = features if layer.bias is not None else features[:, :, :-1]
-        grouped = torch.from_numpy(np.ascontiguousarray(layer.layer.grouped(results)))
-        self._read = self._read + _moment(features) / len(at) * len(read)
-        self._shown = self._shown + _moment(grouped)
-        self._count += len(read)
-
-    def finish(self, samples: int) -> None:
-        """Invert."""
-        self._read, read = self._inverse(self._read / samples)
-        self._shown, shown = self._inverse(self._shown)
-        self.scale = read * shown
-
-    def _inverse(self, moment: Tensor) -> tuple[Tensor, float]:
-        """Of a moment, tamed, or of the mean of its diagonal where that is all there is; and that mean."""
-        diagonal = moment if moment.ndim == 2 else moment.diagonal(dim1=1, dim2=2)
-        mean = diagonal.mean(dim=1, keepdim=True) + 1e-20
-        if moment.ndim == 2:
-            return 1 / mean.expand_as(moment), float(mean.mean())
-        eye = self._torch.eye(moment.shape[1])
-        return self._torch.linalg.inv(moment + _TAMING * mean[:, :, None] * eye), float(mean.mean())
-
-    def divide(self, matrix: Tensor) -> Tensor:
-        """[groups, features, results], times the inverse."""
-        first = self._read @ matrix if self._read.ndim == 3 else self._read[:, :, None] * matrix
-        return first @ self._shown if self._shown.ndim == 3 else first * self._shown[:, None]
-
-
-def _moment(rows: Tensor) -> Tensor:
-    """[groups, size, size] of [groups, rows, size], or its diagonal where that is large."""
-    return rows.mT @ rows if rows.shape[2] <= _WIDEST else rows.square().sum(dim=1)
-
-
-def _with(compute: Callable[[Weights, Tensor], Tensor], given: Tensor) -> Callable[[Weights], Tensor]:
-    return lambda weights: compute(weights, given)
+def _product(first: Sequence[Tensor], second: Sequence[Tensor]) -> Any:
+    return sum((a * b).sum() for a, b in zip(first, second, strict=True))
 
 
 def _dot(first: Weights, second: Weights) -> float:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edgecut.frontends.data import Dataset
 from edgecut.ir.program import Program
-from edgecut.passes import augment, numerics, split
-from edgecut.passes.augment import Augment
+from edgecut.passes import numerics, split
+from edgecut.passes.augment import Kind, mirrored
 from edgecut.passes.numerics import Sample
 from edgecut.passes.prune import linear
 from edgecut.passes.prune.linear import Layer
@@ -68,7 +68,7 @@ def refit(
     names: Sequence[str],
     kept: Kept,
     dataset: Dataset,
-    kind: Augment = "none",
+    kind: Kind = "none",
     advance: Callable[[], None] = lambda: None,
 ) -> None:
     """Correct the weights of these nodes of the pruned program, in place.
@@ -82,7 +82,7 @@ def refit(
         kind: How more inputs are made out of them.
         advance: Called after each layer.
     """
-    fit, test = augment.apply(split.fit(dataset), kind), split.test(dataset)
+    fit, test = mirrored.apply(split.fit(dataset), kind), split.test(dataset)
     rows = min(ROWS, max(1, ALL_ROWS // len(fit)))
     nodes = {n.name: n for n in after.nodes}
     for i, name in enumerate(names):

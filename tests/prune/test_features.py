@@ -62,7 +62,7 @@ def test_a_map_stands_for_all_channels_where_some_are_gone(program: Program) -> 
     matrix, sample = by_name["r"].map, data[0]
     assert matrix is not None
     before, after = Runner(program, ["r"])(sample)["r"], Runner(pruned, ["r"])(sample)["r"]
-    assert (by_name["r"].axis, after.shape[1], before.shape[1]) == (1, 7, 8)
+    assert (by_name["r"].axis, after.shape[1], before.shape[1]) == (-3, 7, 8)
     mapped = np.moveaxis(after, 1, -1) @ matrix[:-1] + matrix[-1]
     error = np.mean((np.moveaxis(mapped, -1, 1) - before) ** 2, axis=(0, 2, 3)) / before.var()
     # Seven channels are there as they were; the eighth is as good as a regression on 64 samples makes it.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as oir
 import pytest
 
 from edgecut.ir import annotations, store
@@ -241,3 +242,49 @@ def _spare(array: np.ndarray) -> Any:
     import onnx_ir as oir
 
     return oir.val("spare", const_value=oir.tensor(np.concatenate([array, array]), name="spare"))
+
+
+def test_more_inputs_teach_what_the_data_do_not_show(build: Build, save: Save, tmp_path: Path) -> None:
+    """A channel that is always dark in the data, and whose weights are lost."""
+    program = network(build)
+    lost = program.copy()
+    value = lost.graph.initializers["wa"]
+    assert value.const_value is not None
+    weight = value.const_value.numpy() * np.array([0.8, 0.8, 0], np.float32)[:, None, None]
+    value.const_value = oir.tensor(weight, name="wa")
+    images = np.random.default_rng(4).standard_normal((2, 64, 3, 8, 8)).astype(np.float32)
+    dark, bright = (np.array(tone, np.float32)[:, None, None] for tone in ([1, 1, 0], [1, 1, 5]))
+    more = tmp_path / "more.npy"
+    np.save(more, images[1] * bright)
+    options = {
+        "calibration": save(x=images[0] * dark),
+        "learning_rate": 0.03,
+        "batch": 8,
+        "epochs": 80,
+        "augment": "none",
+    }
+    alone, _ = finetuned(lost, **options)
+    both, _ = finetuned(lost, unlabelled=more, **options)
+    shown = [{"x": sample["x"] * bright} for sample in unseen()]
+    first, second = (compare(program, found, shown).sqnr_db for found in (alone, both))
+    assert second > first + 3
+
+
+def test_a_checkpoint_of_other_inputs_is_refused(build: Build, data: Path, tmp_path: Path) -> None:
+    pruned, point, more = (
+        Prune(ratio=0.25).run(network(build), Context()),
+        tmp_path / "t.pt",
+        tmp_path / "m.npy",
+    )
+    finetuned(pruned, calibration=data, epochs=1, checkpoint=point)
+    np.save(more, np.zeros((4, 3, 8, 8), np.float32))
+    with pytest.raises(UsageError, match="other settings"):
+        finetuned(pruned, calibration=data, epochs=1, checkpoint=point, unlabelled=more)
+
+
+def test_four_samples_are_enough_to_begin(build: Build, save: Save) -> None:
+    """Three to learn from, where channels are gone in between too."""
+    pruned = Prune(ratio=0.25).run(network(build), Context())
+    path = save(x=np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32))
+    _, context = finetuned(pruned, calibration=path, epochs=2)
+    assert context.metrics["judged_on"] == 1

@@ -1,22 +1,21 @@
-"""More inputs out of those that are there. They need no labels: the original model answers them."""
+"""Every sample a second time, mirrored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecut.frontends.data import Dataset
+from edgecut.passes.augment import Kind
 
-Augment = Literal["none", "flip"]
 
-
-def apply(dataset: Dataset, kind: Augment) -> Dataset:
-    """With ``flip`` every sample a second time, after all others, with its images mirrored left to right.
+def apply(dataset: Dataset, kind: Kind) -> Dataset:
+    """But for ``none`` every sample a second time, after all others, with its images mirrored left to right.
 
     Inputs that are no images (3-D per sample with 1 or 3 channels, first or last) stay as they are.
     """

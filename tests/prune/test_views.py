@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecut.passes.finetune.variety import Kind, Scale, batch
+from edgecut.passes.augment import Kind
+from edgecut.passes.augment.views import Scale, batch
 
 COUNT = 24
 
@@ -19,7 +20,7 @@ def inputs(*shape: int, dtype: Any = np.float32) -> dict[str, np.ndarray]:
 
 def altered(arrays: dict[str, np.ndarray], kind: Kind = "auto", seed: int = 1) -> np.ndarray:
     scales = {name: Scale.of(array) for name, array in arrays.items()}
-    return batch(arrays, np.arange(COUNT), kind, scales, [seed])["x"]
+    return batch(arrays, np.arange(COUNT), kind, scales, [seed])[1]["x"]
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 12, 16), (1, 12, 16, 3), (1, 1, 300), (1, 49, 10, 1), (1, 8)])
@@ -68,3 +69,29 @@ def test_what_is_no_image_is_mixed_from_two_samples() -> None:
     assert cut, "a stretch of another sample"
     assert any(len(set(row.tolist())) == 1 and row[0] % 1 for row in found), "laid over another sample"
     assert all(len(set(row.tolist())) <= 2 for row in found)
+
+
+def views(arrays: dict[str, np.ndarray], seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    scales = {name: Scale.of(array) for name, array in arrays.items()}
+    seen, given = batch(arrays, np.arange(COUNT), "auto", scales, [seed])
+    return seen["x"], given["x"]
+
+
+def test_the_original_sees_some_images_better_and_the_others_alike() -> None:
+    pairs = [views(inputs(1, 12, 16, 3), seed) for seed in range(8)]
+    same = np.array([[np.array_equal(a, b) for a, b in zip(*pair, strict=True)] for pair in pairs]).mean()
+    # A quarter of the images is poorer; two thirds are mixed of two, of which either may be poorer.
+    assert 0.5 < same < 0.8
+
+
+def test_both_see_numbers_that_are_no_images_alike() -> None:
+    seen, given = views(inputs(1, 1, 300))
+    assert np.array_equal(seen, given)
+
+
+def test_the_original_sees_no_pixel_that_was_not_in_the_data() -> None:
+    """Mirrored, moved and cut: every value of an image that is not laid over another is of the data."""
+    given = {"x": np.arange(COUNT * 12 * 16 * 3, dtype=np.float32).reshape(COUNT, 1, 12, 16, 3)}
+    seen, _ = views(given)
+    whole = [np.isin(image, given["x"]).all() for image in seen]
+    assert sum(whole) > COUNT / 2

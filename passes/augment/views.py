@@ -1,23 +1,32 @@
-"""Inputs that are new in every epoch. They need no labels: the original answers whatever it is shown.
+"""Samples as an original sees them, and as what learns from it does: new ones each time.
 
-Images (of 3 channels, first or last) are mirrored, moved, made brighter or duller, and sharper
-or softer. Two samples at a time are then laid over each other or cut into each other, which needs nothing
-but numbers. Integers that are no pixels, such as words, stay as they are.
+Images (of 3 channels, first or last) are mirrored and moved. Two samples at a time are then laid over each
+other or cut into each other, which needs nothing but numbers. What learns sees some of the images brighter or
+duller, sharper or softer, or noisy, and has to answer as the original does where they are not: so it learns
+to read poor images, at which less of a network is weaker. Integers that are no pixels, such as words, stay as
+they are.
+
+Teaching an altered input the answer to a better one: Q. Xie et al., "Self-training with noisy student
+improves ImageNet classification", CVPR 2020.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecut.passes.augment import Kind
+
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
-Kind = Literal["auto", "none", "flip"]
 
+# Share of the images that only what learns sees otherwise. With more of them it does better on poor images,
+# and worse on good ones.
+_POOR = 0.25
 # How far images are moved at most: a share of their sides.
 _SHIFT = 1 / 8
 # At most: contrast by this share, brightness and each colour by these shares of the standard deviation.
@@ -48,7 +57,7 @@ def batch(
     kind: Kind,
     scales: Mapping[str, Scale],
     seed: list[int],
-) -> dict[str, Array]:
+) -> tuple[dict[str, Array], dict[str, Array]]:
     """Some samples, altered.
 
     Args:
@@ -59,28 +68,46 @@ def batch(
         seed: The same gives the same.
 
     Returns:
-        Arrays [len(at), *shape in the graph] of the inputs' types.
+        What the original sees, and what learns from its answers: arrays [len(at), *shape in the graph] of the
+        inputs' types.
     """
     plain = {name: array[at] for name, array in inputs.items()}
     if kind == "none":
-        return plain
+        return plain, plain
     random = np.random.default_rng(seed)
     partner, share = random.permutation(len(at)), random.random(len(at), np.float32)
     how = random.integers(0, 3 if kind == "auto" else 1, len(at))
-    found = {}
+    views: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
     for name, array in plain.items():
         axes = _image_axes(array)
         if not np.issubdtype(array.dtype, np.floating) and (array.dtype != np.uint8 or axes is None):
-            found[name] = array
+            for view in views:
+                view[name] = array
             continue
-        numbers = array.astype(np.float32)
-        if axes is not None:
-            images = np.moveaxis(numbers, axes, (-3, -2, -1))
-            changed = _images(images.reshape(-1, *images.shape[-3:]), kind, scales[name], random)
-            numbers = np.moveaxis(changed.reshape(images.shape), (-3, -2, -1), axes)
-        numbers = _mixed(numbers, axes, partner, share, how, random)
-        found[name] = _typed(numbers, array.dtype)
-    return found
+        mixing = int(random.integers(1 << 32))
+        for view, numbers in zip(views, _both(array, axes, kind, scales[name], random), strict=True):
+            # Both are cut alike.
+            cuts = np.random.default_rng(mixing)
+            view[name] = _typed(_mixed(numbers, axes, partner, share, how, cuts), array.dtype)
+    return views
+
+
+def _both(
+    array: Array, axes: tuple[int, int, int] | None, kind: Kind, scale: Scale, random: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Images mirrored and moved, and some of them made poorer too; other numbers as they are."""
+    numbers = array.astype(np.float32)
+    if axes is None:
+        return numbers, numbers
+    images = np.moveaxis(numbers, axes, (-3, -2, -1))
+    shape = images.shape
+    placed = _placed(images.reshape(-1, *shape[-3:]), kind, random)
+    poor = placed
+    if kind == "auto":
+        chosen = random.random(len(placed)) < _POOR
+        poor = np.where(chosen[:, None, None, None], _poorer(placed, scale, random), placed)
+    good, other = (np.moveaxis(p.reshape(shape), (-3, -2, -1), axes) for p in (placed, poor))
+    return good, other
 
 
 def _image_axes(array: Array) -> tuple[int, int, int] | None:
@@ -92,18 +119,20 @@ def _image_axes(array: Array) -> tuple[int, int, int] | None:
     return (4, 2, 3) if array.shape[4] == 3 else None
 
 
-def _images(images: Floats, kind: Kind, scale: Scale, random: np.random.Generator) -> Floats:
-    """Alter [images, channels, rows, columns]."""
-    count = len(images)
-    flipped = random.random(count) < 0.5
+def _placed(images: Floats, kind: Kind, random: np.random.Generator) -> Floats:
+    """Mirror and move [images, channels, rows, columns]."""
+    flipped = random.random(len(images)) < 0.5
     images = np.where(flipped[:, None, None, None], images[..., ::-1], images)
-    if kind == "flip":
-        return images
+    return images if kind == "flip" else _moved(images, random)
+
+
+def _poorer(images: Floats, scale: Scale, random: np.random.Generator) -> Floats:
+    """Change the tone, sharpness and noise of [images, channels, rows, columns]."""
+    count = len(images)
 
     def evenly(low: float, high: float, channels: int = 1) -> Floats:
         return random.uniform(low, high, (count, channels, 1, 1)).astype(np.float32)
 
-    images = _moved(images, random)
     middle = images.mean(axis=(1, 2, 3), keepdims=True)
     tone = _BRIGHTNESS * evenly(-1, 1) + _COLOUR * evenly(-1, 1, images.shape[1])
     images = middle + (images - middle) * (1 + _CONTRAST * evenly(-1, 1)) + scale.deviation * tone
