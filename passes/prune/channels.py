@@ -105,7 +105,7 @@ class Prune(Pass):
         if not self._is_on:
             return program
         groups = rules.groups(program)
-        dataset = self._load(program)
+        dataset, more = self._load(program), self._more(program)
         judge = None
         if dataset is not None:
             constant.tell(dataset, context)
@@ -120,7 +120,7 @@ class Prune(Pass):
         if found is None or not found.removed:
             return self._nothing(shop)
         if together and self.refit != "blocks":
-            found = self._finished(shop, found)
+            found = self._finished(shop, found, more)
         if found.quality is not None:
             self._tell(found.quality, program, context)
         context.metrics = {
@@ -142,9 +142,8 @@ class Prune(Pass):
             return shop.attempt(found)
         return search.most(shop, self._budget, self.multiple)
 
-    def _finished(self, shop: Workshop, found: Attempt) -> Attempt:
+    def _finished(self, shop: Workshop, found: Attempt, more: Dataset | None) -> Attempt:
         """With the whole refitted, unless the budget holds without it only."""
-        more = None if self.unlabelled is None else data.load(self.unlabelled, shop.program.inputs)
         whole = shop.finished(found, more)
         if self._budget and found.quality is not None and whole.quality is not None:
             return (
@@ -195,6 +194,15 @@ class Prune(Pass):
             raise ModelError(what, where=str(self.calibration), hint=f"at least {split.EVERY}, better 100")
         self._budget.check_data(dataset, self.calibration, program)
         return dataset
+
+    def _more(self, program: Program) -> Dataset | None:
+        """More inputs; all are read once, so that what is wrong with them shows at the start."""
+        if self.unlabelled is None:
+            return None
+        more = data.load(self.unlabelled, program.inputs)
+        for _ in more:
+            pass
+        return more
 
     def _orders(
         self, program: Program, groups: Sequence[ChannelGroup], dataset: Dataset | None

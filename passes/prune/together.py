@@ -8,7 +8,7 @@ labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -33,11 +33,13 @@ from edgecut.passes.prune.newton import Batch, Effort, Solver
 _STEPS, _WORTH = 8, 0.002
 # Divergence of the answers that is not worth any work.
 _NOTHING = 1e-6
+# Share of it that has to go altogether: less, on few samples held out, can be chance, and harm others.
+_GAIN = 0.05
 # Of so many samples that a step is found from, one judges it, in several views.
 _JUDGES = 8
 # Multiply-accumulates of one pass with all samples of a step, for some twenty seconds of one core in all;
 # limits to the samples, and numbers that they may take.
-_WORK, _SAMPLES, _NUMBERS = 3e10, (48, 4096), 1e8
+_WORK, _SAMPLES, _NUMBERS = 6e10, (48, 8192), 1e8
 # New views of a sample in one step at most, and of each held-out one to judge by.
 _VIEWS = 4
 # Each step is found from other samples, so that no single one has to be exact.
@@ -73,9 +75,8 @@ def refit(
     if fitter is None:
         return
     with progress.task("refitting the whole", _STEPS) as advance:
-        for _ in fitter.steps():
-            advance()
-    for name, array in fitter.solver.arrays().items():
+        weights = fitter.fit(advance)
+    for name, array in weights.items():
         after.graph.initializers[name].const_value = oir.tensor(array, name=name)
 
 
@@ -92,7 +93,7 @@ class _Fitter:
         own: Inputs,
         others: Inputs | None,
     ) -> None:
-        self.solver = solver
+        self._solver = solver
         self._teacher, self._outputs, self._count, self._kind = teacher, outputs, count, kind
         self._own, self._pool = _size(own), own
         if others is not None:
@@ -131,24 +132,23 @@ class _Fitter:
         found._judge_by(stacked(split.some(unseen, count // _JUDGES)))
         return found
 
-    def steps(self) -> Iterator[None]:
-        """One step after another, as long as they help."""
-        solver = self.solver
-        error = solver.error(solver.weights, self._judges)
-        if error < _NOTHING:
-            return
+    def fit(self, advance: Callable[[], None]) -> Mapping[str, Array]:
+        """Weights after some steps, as many as help; none where all of them help too little."""
+        solver = self._solver
+        start = error = solver.error(solver.weights, self._judges)
         damping = _DAMPING
-        for index in range(_STEPS):
+        for index in range(_STEPS if start >= _NOTHING else 0):
             batches = self._batches(self._pool, self._drawn(index), [index])
             effort = Effort(_GRADIENTS, damping, self._is_coarse)
             step = solver.step(batches, batches[::2], effort)
             before, error = error, solver.move(step, self._judges, error)
-            yield
+            advance()
             if error > (1 - _WORTH) * before:
                 # Too few samples for such a step: a more careful one, unless that was the most careful.
                 damping *= _CAREFUL
                 if damping > _MOST:
-                    return
+                    break
+        return solver.arrays() if error <= (1 - _GAIN) * start else {}
 
     def _judge_by(self, unseen: Inputs) -> None:
         """Hold out samples, in views that stay the same."""
@@ -169,7 +169,7 @@ class _Fitter:
 
     def _batches(self, inputs: Inputs, at: Array, seed: list[int], *, outputs: bool = False) -> list[Batch]:
         torch, found = require_torch(), []
-        size = self.solver.batch
+        size = self._solver.batch
         for start in range(0, len(at), size):
             chosen = at[start : start + size]
             pair = views.batch(inputs, chosen, self._kind, self._scales, [*seed, start])

@@ -154,6 +154,32 @@ def test_sparse_for_a_server_that_has_no_use_for_it(
     assert not (tmp_path / "p.onnx").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (None, "no such file"),
+        (np.full((8, 1, 32, 32), np.nan, np.float32), "sample 0 has NaN"),
+        (np.zeros((8, 1, 16, 16), np.float32), "but the input 'input' takes"),
+        (np.zeros((0, 1, 32, 32), np.float32), "no samples"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--finetune",)])
+def test_more_inputs_that_are_wrong(
+    edgecut: Edgecut, tmp_path: Path, data: np.ndarray | None, says: str, more: tuple[str, ...]
+) -> None:
+    pytest.importorskip("torch")
+    path = tmp_path / "more.npy"
+    if data is not None:
+        np.save(path, data)
+    good = tmp_path / "good.npy"
+    np.save(good, np.random.default_rng(0).random((16, 1, 32, 32), np.float32))
+    inputs = ("--calibration", good, "--unlabelled", path, *more)
+    found = edgecut("prune", MODEL, "--macs", "0.2", *inputs, "-o", tmp_path / "p.onnx")
+    assert (found.returncode, len(found.stderr.strip().splitlines())) == (1, 1)
+    assert says in found.stderr
+    assert not (tmp_path / "p.onnx").exists()
+
+
 def test_finetuned(edgecut: Edgecut, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     arguments = ("--ratio", "0.3", "--finetune", "--epochs", "3", "--min-agreement", "0.5", "--json")
@@ -167,11 +193,14 @@ def test_finetuned(edgecut: Edgecut, tmp_path: Path) -> None:
 
 def test_what_build_makes_of_the_flags(edgecut: Edgecut) -> None:
     goals = ("--prune-macs", "0.3", "--finetune", "--sparsity", "2:4", "--min-agreement", "0.9")
-    found = edgecut("build", MODEL, *DATA, *BUILD, *goals, "--best-effort", "--print-pipeline")
+    inputs = ("--augment", "flip", "--unlabelled", "more.npz")
+    found = edgecut("build", MODEL, *DATA, *BUILD, *goals, *inputs, "--best-effort", "--print-pipeline")
     assert found.returncode == 0, found.stderr
     text = found.stdout
     order = [text.index(f",{name}{{") for name in ("prune", "finetune", "sparsify", "quantize", "partition")]
     assert order == sorted(order)
+    for step in (text[order[0] : order[1]], text[order[1] : order[2]]):
+        assert all(word in step for word in ("augment=flip", "unlabelled=more.npz"))
     sparsify = text[order[2] : order[3]]
     assert all(word in sparsify for word in ("cloud=nvidia-a10", "min_agreement=0.9", "best_effort=true"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def aims() -> list[Aim]:
     return [Divergence(), Squares(0.3), Squares(2.0, -2, matrix)]
 
 
-def values(aim: Aim, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def values(aim: Aim, seed: int) -> tuple[Any, Any]:
     """Of the taught network, with 3 channels where they are mapped, and of the original with 6."""
     random = np.random.default_rng(seed)
     mapped = isinstance(aim, Squares) and aim.map is not None

@@ -1,7 +1,5 @@
 """The whole network refitted at once: nearer to the original's answers than its blocks one by one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +46,8 @@ def program(build: Build) -> Program:
 def inputs(count: int, seed: int = 0) -> np.ndarray:
     """Images, as far as it matters: neighbouring pixels are alike."""
     noise = np.random.default_rng(seed).standard_normal((count, 3, 10, 10)).astype(np.float32)
-    return sum(noise[:, :, i : i + 8, j : j + 8] for i in range(3) for j in range(3)) / np.float32(3)
+    parts = [noise[:, :, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
+    return np.asarray(np.sum(parts, axis=0) / 3, np.float32)
 
 
 def pruned(program: Program, path: Path, ratio: float = 0.25, **options: Any) -> Program:
