@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 
 # Share of the images that only what learns sees otherwise. With more of them it does better on poor images,
 # and worse on good ones.
-_POOR = 0.2
+_POOR = 0.125
 # How far images are moved at most: a share of their sides.
 _SHIFT = 1 / 8
 # At most: contrast by this share, brightness and each colour by these shares of the standard deviation.

@@ -29,8 +29,8 @@ from edgecut.passes.numerics import Array
 from edgecut.passes.prune.curvature import Tensor
 from edgecut.passes.prune.newton import Batch, Effort, Solver
 
-# Steps at most; one has to take this share of the error on held-out samples for another one to follow.
-_STEPS, _WORTH = 8, 0.002
+# Steps at most; each has to take this share of the error on held-out samples for another one to follow.
+_STEPS, _WORTH = 10, 0.002
 # Divergence of the answers that is not worth any work.
 _NOTHING = 1e-6
 # Share of it that has to go altogether: less, on few samples held out, can be chance, and harm others.

@@ -80,8 +80,8 @@ def views(arrays: dict[str, np.ndarray], seed: int = 1) -> tuple[np.ndarray, np.
 def test_the_original_sees_some_images_better_and_the_others_alike() -> None:
     pairs = [views(inputs(1, 12, 16, 3), seed) for seed in range(8)]
     same = np.array([[np.array_equal(a, b) for a, b in zip(*pair, strict=True)] for pair in pairs]).mean()
-    # A fifth of the images is poorer; two thirds are mixed of two, of which either may be poorer.
-    assert 0.5 < same < 0.8
+    # An eighth of the images is poorer; two thirds are mixed of two, of which either may be poorer.
+    assert 0.6 < same < 0.95
 
 
 def test_both_see_numbers_that_are_no_images_alike() -> None:
