@@ -129,16 +129,8 @@ class Pruning:
             named.pop("augment")
         if not self.finetune:
             return [make("prune", calibration=calibration, **named)]
-        shared = (
-            "unlabelled",
-            *(["augment"] if self.augment else []),
-            "samples",
-            "max_accuracy_drop",
-            "min_sqnr",
-            "min_agreement",
-            "best_effort",
-        )
-        training = {name: named[name] for name in shared}
+        shared = {"augment", "unlabelled", "samples", "max_accuracy_drop", "min_sqnr", "min_agreement"}
+        training = {name: value for name, value in named.items() if name in shared | {"best_effort"}}
         if self.has_goal:
             named |= {"max_accuracy_drop": None, "min_sqnr": None, "min_agreement": None}
         how = {"epochs": self.epochs, "checkpoint": self.checkpoint, **training}

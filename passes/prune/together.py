@@ -29,8 +29,8 @@ from edgecut.passes.numerics import Array
 from edgecut.passes.prune.curvature import Tensor
 from edgecut.passes.prune.newton import Batch, Effort, Solver
 
-# Steps at most; each has to take this share of the error on held-out samples for another one to follow.
-_STEPS, _WORTH = 10, 0.002
+# Steps at most, and of those one after another that do not help.
+_STEPS, _MISSED = 10, 2
 # Divergence of the answers that is not worth any work.
 _NOTHING = 1e-6
 # Share of it that has to go altogether: less, on few samples held out, can be chance, and harm others.
@@ -44,8 +44,6 @@ _WORK, _SAMPLES, _NUMBERS = 6e10, (48, 8192), 1e8
 _VIEWS = 4
 # Each step is found from other samples, so that no single one has to be exact.
 _GRADIENTS, _DAMPING = 5, 1e-2
-# What damping grows by where a step does not help, and how large it becomes at most.
-_CAREFUL, _MOST = 10.0, 1.0
 
 Inputs = Mapping[str, Array]
 
@@ -100,7 +98,6 @@ class _Fitter:
             self._pool = {n: np.concatenate([a, others[n]]) for n, a in own.items()}
         self._scales = {n: Scale.of(a) for n, a in own.items()}
         self._judges: list[Batch] = []
-        self._is_coarse = has_bfloat16()
 
     @classmethod
     def of(
@@ -136,18 +133,16 @@ class _Fitter:
         """Weights after some steps, as many as help; none where all of them help too little."""
         solver = self._solver
         start = error = solver.error(solver.weights, self._judges)
-        damping = _DAMPING
+        effort, missed = Effort(_GRADIENTS, _DAMPING, has_bfloat16()), 0
         for index in range(_STEPS if start >= _NOTHING else 0):
             batches = self._batches(self._pool, self._drawn(index), [index])
-            effort = Effort(_GRADIENTS, damping, self._is_coarse)
-            step = solver.step(batches, batches[::2], effort)
-            before, error = error, solver.move(step, self._judges, error)
+            before, error = error, solver.move(
+                solver.step(batches, batches[::2], effort), self._judges, error
+            )  # fmt: skip
             advance()
-            if error > (1 - _WORTH) * before:
-                # Too few samples for such a step: a more careful one, unless that was the most careful.
-                damping *= _CAREFUL
-                if damping > _MOST:
-                    break
+            missed = missed + 1 if error == before else 0
+            if missed > _MISSED:
+                break
         return solver.arrays() if error <= (1 - _GAIN) * start else {}
 
     def _judge_by(self, unseen: Inputs) -> None:

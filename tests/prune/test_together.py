@@ -69,8 +69,9 @@ def same(images: np.ndarray) -> np.ndarray:
 
 
 def test_answers_are_nearer_to_the_originals_than_with_blocks_alone(program: Program, save: Save) -> None:
+    """By default too."""
     path = save(x=inputs(1024))
-    found = (pruned(program, path, ratio=0.5, refit=refit) for refit in ("blocks", "whole"))
+    found = (pruned(program, path, ratio=0.5, refit=refit) for refit in ("blocks", "auto"))
     blocks, whole = (divergence(program, one, same) for one in found)
     assert 0 < whole < 0.8 * blocks
 
