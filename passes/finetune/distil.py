@@ -37,6 +37,8 @@ _LEAST = 1e-3
 _AVERAGE = 0.995
 # Share of the epochs in which products are of bfloat16, faster on processors that have it.
 _COARSE = 0.9
+# Numbers that further inputs may take in memory; of more some are chosen.
+_NUMBERS = 100_000_000
 # Views of each held-out sample.
 _VIEWS = 3
 # First steps, in which the learning rate rises.
@@ -114,7 +116,7 @@ def train(
     module.check(next(iter(dataset)))
     assert how.epochs is not None
     assert how.patience is not None
-    others = None if unlabelled is None else stacked(unlabelled)
+    others = None if unlabelled is None else stacked(split.some(unlabelled, _room(unlabelled)))
     key = _key(student, how, others)
     run = _Run(torch, module, teacher, taught, stacked(fit), stacked(unseen), how, others)
     if checkpoint is not None and checkpoint.exists():
@@ -292,6 +294,11 @@ class _Run:
             aim.loss(aim.found(tensor), aim.wanted(wanted))
             for aim, tensor, wanted in zip(self._aims, found, answers, strict=False)
         )
+
+
+def _room(dataset: Dataset) -> int:
+    """Samples that there is room for."""
+    return int(_NUMBERS // max(1, sum(array.size for array in next(iter(dataset)).values())))
 
 
 def _key(program: Program, how: Training, others: Inputs | None) -> str:
