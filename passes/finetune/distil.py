@@ -44,7 +44,7 @@ _VIEWS = 3
 # First steps, in which the learning rate rises.
 _WARM = 20
 # By default: multiply-accumulates of all samples together, some minutes of one core, and limits to epochs.
-_WORK, _EPOCHS = 4e12, (10, 300)
+_WORK, _EPOCHS = 6e12, (10, 300)
 
 
 @dataclass(frozen=True)
