@@ -34,7 +34,7 @@ def require_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise UsageError("finetune needs PyTorch", hint="pip install 'edgecut[torch]'") from error
+        raise UsageError("this needs PyTorch", hint="pip install 'edgecut[torch]'") from error
     # On two its gradients of convolutions have corrupted memory (2.13 on x86 with AMX) and ended the process.
     torch.set_num_threads(1)
     return torch

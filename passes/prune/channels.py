@@ -86,7 +86,7 @@ class Prune(Pass):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"is {value}", where=f"prune{{{name}}}", hint="at least 1")
-        if self.refit in ("blocks", "whole"):
+        if self.refit in ("blocks", "whole") or self.unlabelled is not None:
             require_torch()
         if self.unlabelled is not None and (self.calibration is None or self.refit in ("layers", "blocks")):
             what = "is used only where the whole is refitted to calibration data"
@@ -113,6 +113,10 @@ class Prune(Pass):
             judge = Judge(numerics.reference(program), unseen, unseen.labels)
         orders = self._orders(program, groups, dataset)
         together = dataset is not None and self._fits_blocks(program)
+        if more is not None and not together:
+            context.warn(
+                "too large a network to refit as a whole in minutes: unlabelled is not used (refit=whole)"
+            )
         shop = Workshop(program, groups, orders, dataset, judge, self.augment, context, together)
         if dataset is not None and self.importance not in ("l1", "l2") and not self.ratio and len(groups) > 1:
             shop = replace(shop, orders=trials.corrected(shop, self.multiple))

@@ -1,5 +1,6 @@
 """The whole network refitted at once: nearer to the original's answers than its blocks one by one."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
 from edgecut.passes.base import Context, NoProgress
 from edgecut.passes.divergence import Answers
-from edgecut.passes.prune import together
+from edgecut.passes.prune import blocks, together
 from edgecut.passes.prune.attempt import Workshop
 from edgecut.passes.prune.channels import Prune
 
@@ -147,6 +148,24 @@ def test_where_the_budget_holds_without_it_only_it_is_left_out(
 
     monkeypatch.setattr(Workshop, "finished", spoil)
     assert pruned(program, path, min_agreement=0.1).bytes() == blocks
+
+
+def test_without_torch_more_inputs_are_an_error(
+    program: Program, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(x=inputs(16))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UsageError, match="PyTorch"):
+        pruned(program, path, unlabelled=path)
+
+
+def test_more_inputs_that_a_large_network_is_not_refitted_to_are_told(
+    program: Program, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, told = save(x=inputs(16)), list[str]()
+    monkeypatch.setattr(blocks, "is_quick", lambda _: False)
+    Prune(ratio=0.25, calibration=path, unlabelled=path).run(program.copy(), Context(warn=told.append))
+    assert any("unlabelled is not used" in text for text in told)
 
 
 @pytest.mark.parametrize("refit", ["layers", "blocks"])
