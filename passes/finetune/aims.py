@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from edgecut.passes.divergence import TEMPERATURE
 from edgecut.passes.finetune.features import Feature
 from edgecut.passes.finetune.module import require_torch
+from edgecut.passes.numerics import Array
 
 Tensor = Any
 
@@ -36,17 +39,18 @@ class Aim(Protocol):
         """Random numbers whose covariance is the second derivative."""
 
 
-def of(softmax: Sequence[bool], powers: Sequence[float], taught: Sequence[Feature]) -> list[Aim]:
+def of(softmax: Sequence[bool], answers: Sequence[Array], taught: Sequence[Feature]) -> list[Aim]:
     """Of outputs, and then of features, which count as much as one output all together.
 
     Args:
         softmax: Whether outputs are compared by scores of a softmax.
-        powers: Mean square of each output.
+        answers: Some of each output, by the mean square of which its errors are weighed.
         taught: The features.
     """
     torch = require_torch()
     found: list[Aim] = [
-        Divergence() if scores else Squares(1 / power) for scores, power in zip(softmax, powers, strict=True)
+        Divergence() if scores else Squares(1 / (float(np.square(a, dtype=np.float64).mean()) + 1e-30))
+        for scores, a in zip(softmax, answers, strict=True)
     ]
     for feature in taught:
         matrix = None if feature.map is None else torch.from_numpy(feature.map)

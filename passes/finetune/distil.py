@@ -18,7 +18,7 @@ from edgecut.ir.errors import UsageError
 from edgecut.ir.program import Program
 from edgecut.passes import effects, split
 from edgecut.passes.augment import Kind, views
-from edgecut.passes.augment.views import Scale
+from edgecut.passes.augment.pool import Pool
 from edgecut.passes.base import NoProgress, Progress
 from edgecut.passes.divergence import scores
 from edgecut.passes.finetune import aims, features
@@ -149,16 +149,12 @@ class _Run:
         others: Inputs | None,
     ) -> None:
         self._torch, self._module, self._how = torch, module, how
-        self._count = len(next(iter(fit.values())))
-        self._pool = fit
-        if others is not None:
-            self._pool = {n: np.concatenate([a, others[n]]) for n, a in fit.items()}
+        self._pool = Pool.of(fit, others)
         self._teacher = Teacher.of(teacher, [feature.name for feature in taught])
         first = {name: array[0] for name, array in fit.items()}
         self._quick_teacher = (
             as_module(teacher, self._teacher.names, first) if self._may_be_coarse() else None
         )
-        self._scales = {name: Scale.of(array) for name, array in fit.items()}
         self._judged(unseen, Teacher.of(teacher), taught)
         # Steps are relative to the size of a tensor: a layer that reads pixels of 0 to 255 has tiny weights.
         self._sizes = [
@@ -178,7 +174,7 @@ class _Run:
         size = self._how.batch
         for start in range(0, len(order), size):
             at = order[start : start + size]
-            seen, given = views.batch(self._pool, at, self._how.augment, self._scales, [*seed, start])
+            seen, given = self._views(self._pool.inputs, at, [*seed, start])
             self._set_rate(self.epoch + start / len(order))
             loss = self._taught_loss(seen, given)
             self._optimizer.zero_grad()
@@ -243,18 +239,20 @@ class _Run:
         """Have the original answer what is held out, in views that stay the same."""
         count = len(next(iter(unseen.values())))
         at = np.tile(np.arange(count), 1 if self._how.augment == "none" else _VIEWS)
-        seen, self._unseen = views.batch(unseen, at, self._how.augment, self._scales, [0, 1])
+        seen, self._unseen = self._views(unseen, at, [0, 1])
         known = teacher(seen)
         self._known = [self._torch.from_numpy(a) for a in known]
-        powers = [float(np.mean(a.astype(np.float64) ** 2)) + 1e-30 for a in known]
-        self._aims = aims.of(teacher.softmax, powers, taught)
+        self._aims = aims.of(teacher.softmax, known, taught)
+
+    def _views(self, inputs: Inputs, at: Array, seed: list[int]) -> tuple[Inputs, Inputs]:
+        return views.batch(inputs, at, self._how.augment, self._pool.scales, seed)
 
     def _order(self, random: np.random.Generator) -> Array:
         """Positions of all own samples, and others in turns with them."""
-        own, more = random.permutation(self._count), len(next(iter(self._pool.values()))) - self._count
-        if not more:
+        own = random.permutation(self._pool.own)
+        if not self._pool.others:
             return own
-        return np.stack([own, self._count + random.integers(0, more, len(own))], axis=1).ravel()
+        return np.stack([own, self._pool.drawn(random, len(own))], axis=1).ravel()
 
     def _error(self) -> float:
         total, count = 0.0, len(next(iter(self._unseen.values())))

@@ -149,11 +149,8 @@ class Prune(Pass):
     def _finished(self, shop: Workshop, found: Attempt, more: Dataset | None) -> Attempt:
         """With the whole refitted, unless the budget holds without it only."""
         whole = shop.finished(found, more)
-        if self._budget and found.quality is not None and whole.quality is not None:
-            return (
-                whole if self._budget.holds(whole.quality) or not self._budget.holds(found.quality) else found
-            )
-        return whole
+        holds = [one.quality is not None and self._budget.holds(one.quality) for one in (found, whole)]
+        return found if holds == [True, False] else whole
 
     def _nothing(self, shop: Workshop) -> Program:
         """Say that no channel can be removed."""

@@ -19,7 +19,7 @@ from edgecut.ir.errors import ModelError
 from edgecut.ir.program import Program
 from edgecut.passes import effects, split
 from edgecut.passes.augment import Kind, views
-from edgecut.passes.augment.views import Scale
+from edgecut.passes.augment.pool import Pool
 from edgecut.passes.base import Progress
 from edgecut.passes.divergence import scores
 from edgecut.passes.finetune import aims, features
@@ -82,21 +82,10 @@ class _Fitter:
     """Draws samples, and takes the steps that they show."""
 
     def __init__(
-        self,
-        solver: Solver,
-        teacher: Trainable,
-        outputs: int,
-        count: int,
-        kind: Kind,
-        own: Inputs,
-        others: Inputs | None,
+        self, solver: Solver, teacher: Trainable, outputs: int, count: int, kind: Kind, pool: Pool
     ) -> None:
-        self._solver = solver
-        self._teacher, self._outputs, self._count, self._kind = teacher, outputs, count, kind
-        self._own, self._pool = _size(own), own
-        if others is not None:
-            self._pool = {n: np.concatenate([a, others[n]]) for n, a in own.items()}
-        self._scales = {n: Scale.of(a) for n, a in own.items()}
+        self._solver, self._teacher, self._outputs = solver, teacher, outputs
+        self._count, self._kind, self._pool = count, kind, pool
         self._judges: list[Batch] = []
 
     @classmethod
@@ -115,17 +104,16 @@ class _Fitter:
         teacher = as_module(before, names, sample)
         if teacher is None or [scores(after, spec.name) for spec in after.outputs] != outputs.names:
             return None
-        few = {n: a[: min(len(a), _SAMPLES[0])] for n, a in own.items()}
-        powers = [float(np.mean(np.square(a, dtype=np.float64))) + 1e-30 for a in outputs(few)]
+        few = {n: a[: _SAMPLES[0]] for n, a in own.items()}
         try:
-            solver = Solver(after, names, aims.of(outputs.softmax, powers, taught), sample)
+            solver = Solver(after, names, aims.of(outputs.softmax, outputs(few), taught), sample)
         except (ModelError, NotImplementedError):
             # An operator without derivatives: blocks and layers stay as they are.
             return None
         if not solver.takes_batches:
             return None
         others = None if unlabelled is None else stacked(split.some(unlabelled, limit))
-        found = cls(solver, teacher, len(outputs.softmax), count, kind, own, others)
+        found = cls(solver, teacher, len(outputs.softmax), count, kind, Pool.of(own, others))
         found._judge_by(stacked(split.some(unseen, count // _JUDGES)))
         return found
 
@@ -135,7 +123,7 @@ class _Fitter:
         start = error = solver.error(solver.weights, self._judges)
         effort, missed = Effort(_GRADIENTS, _DAMPING, has_bfloat16()), 0
         for index in range(_STEPS if start >= _NOTHING else 0):
-            batches = self._batches(self._pool, self._drawn(index), [index])
+            batches = self._batches(self._pool.inputs, self._drawn(index), [index])
             before, error = error, solver.move(
                 solver.step(batches, batches[::2], effort), self._judges, error
             )  # fmt: skip
@@ -147,7 +135,8 @@ class _Fitter:
 
     def _judge_by(self, unseen: Inputs) -> None:
         """Hold out samples, in views that stay the same."""
-        at = np.tile(np.arange(_size(unseen)), self._views(_size(unseen)))
+        samples = len(next(iter(unseen.values())))
+        at = np.tile(np.arange(samples), self._views(samples))
         self._judges = self._batches(unseen, at, [0, 1], outputs=True)
 
     def _views(self, samples: int) -> int:
@@ -156,18 +145,16 @@ class _Fitter:
 
     def _drawn(self, index: int) -> Array:
         """Positions of samples: own ones, some times over where views differ, and as many others."""
-        random = np.random.default_rng([index, 2])
-        more = _size(self._pool) - self._own
-        own = np.tile(np.arange(self._own), self._views(2 * self._own if more else self._own))
-        others = self._own + random.integers(0, more, len(own)) if more else own[:0]
-        return random.permutation(np.concatenate([own, others]))
+        random, pool = np.random.default_rng([index, 2]), self._pool
+        own = np.tile(np.arange(pool.own), self._views(2 * pool.own if pool.others else pool.own))
+        return random.permutation(np.concatenate([own, pool.drawn(random, len(own))]))
 
     def _batches(self, inputs: Inputs, at: Array, seed: list[int], *, outputs: bool = False) -> list[Batch]:
         torch, found = require_torch(), []
         size = self._solver.batch
         for start in range(0, len(at), size):
             chosen = at[start : start + size]
-            pair = views.batch(inputs, chosen, self._kind, self._scales, [*seed, start])
+            pair = views.batch(inputs, chosen, self._kind, self._pool.scales, [*seed, start])
             seen, given = ({n: torch.from_numpy(a)[:, 0] for n, a in view.items()} for view in pair)
 
             answer = partial(self._answers, seen)
@@ -185,7 +172,3 @@ def _count(program: Program, fit: Dataset) -> int:
     numbers = sum(array.size for array in next(iter(fit)).values())
     count = min(_WORK / max(1, effects.size(program).macs), _NUMBERS / max(1, numbers))
     return int(np.clip(count, *_SAMPLES))
-
-
-def _size(inputs: Inputs) -> int:
-    return len(next(iter(inputs.values())))

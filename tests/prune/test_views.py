@@ -80,8 +80,9 @@ def views(arrays: dict[str, np.ndarray], seed: int = 1) -> tuple[np.ndarray, np.
 def test_the_original_sees_some_images_better_and_the_others_alike() -> None:
     pairs = [views(inputs(1, 12, 16, 3), seed) for seed in range(8)]
     same = np.array([[np.array_equal(a, b) for a, b in zip(*pair, strict=True)] for pair in pairs]).mean()
-    # An eighth of the images is poorer; two thirds are mixed of two, of which either may be poorer.
-    assert 0.6 < same < 0.95
+    # An eighth of the images is poorer; two thirds are mixed of two, of which either may be: 1/3 * 7/8 and
+    # 2/3 * 49/64 are 0.80, with a standard error of 0.03 among 192.
+    assert 0.7 < same < 0.9
 
 
 def test_both_see_numbers_that_are_no_images_alike() -> None:
@@ -94,4 +95,5 @@ def test_the_original_sees_no_pixel_that_was_not_in_the_data() -> None:
     given = {"x": np.arange(COUNT * 12 * 16 * 3, dtype=np.float32).reshape(COUNT, 1, 12, 16, 3)}
     seen, _ = views(given)
     whole = [np.isin(image, given["x"]).all() for image in seen]
+    # A third is laid over others; of 24 images hardly ever half.
     assert sum(whole) > COUNT / 2
